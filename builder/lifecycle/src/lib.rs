@@ -1,0 +1,1 @@
+//! CNB lifecycle inside the build container, and the launcher inside the dyno.

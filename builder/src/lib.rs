@@ -1,0 +1,1 @@
+//! Git receiver and builds: a pushed commit becomes an image.

@@ -1,0 +1,1 @@
+//! Platform API, accounts, dashboard; the composition root.

@@ -1,0 +1,1 @@
+//! plan(desired, observed, now) -> steps.

@@ -1,0 +1,2 @@
+//! pid 1 of a container: reaps, forwards signals.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Parent of one container.
+fn main() {}
