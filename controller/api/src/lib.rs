@@ -1,0 +1,1 @@
+//! Platform API v3 over HTTP, accounts, dashboard.
