@@ -1,1 +1,3 @@
 //! Platform API v3 over HTTP, accounts, dashboard.
+
+pub mod platform;
