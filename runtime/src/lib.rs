@@ -1,1 +1,10 @@
-//! The agent: images, containers, networks.
+//! The agent: images, containers, networks, builds and stacks; and the client other rooms talk to it with.
+//!
+//! It knows no apps' names, no HTTP and no database. [`client::Agent`] is all that the rest of Landfall sees of it.
+
+pub mod client;
+pub mod config;
+mod frames;
+
+pub use config::{AgentConfig, AgentLimits, Subnet};
+pub use landfall_runtime_wire as wire;

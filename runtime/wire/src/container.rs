@@ -149,7 +149,11 @@ pub struct ContainerSpec {
 
 impl std::fmt::Debug for ContainerSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ContainerSpec").field("id", &self.id).field("image", &self.image).field("labels", &self.labels).finish_non_exhaustive()
+        f.debug_struct("ContainerSpec")
+            .field("id", &self.id)
+            .field("image", &self.image)
+            .field("labels", &self.labels)
+            .finish_non_exhaustive()
     }
 }
 
@@ -162,6 +166,12 @@ pub struct ExecSpec {
     pub env: Vec<(String, String)>,
     /// A terminal, or plain pipes.
     pub terminal: Option<TermSize>,
+}
+
+impl std::fmt::Debug for ExecSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExecSpec").field("args", &self.args).field("terminal", &self.terminal).finish_non_exhaustive()
+    }
 }
 
 /// How a container ended.
