@@ -1,0 +1,59 @@
+//! What a person reads when a command fails: what failed, why, and what to type next.
+
+use std::fmt;
+
+/// A failure with its next step.
+#[derive(Debug)]
+pub(crate) struct CliError {
+    /// What failed and why, in one or more lines.
+    pub(crate) message: String,
+    /// What to type next.
+    pub(crate) next: Option<String>,
+    /// The exit code.
+    pub(crate) code: u8,
+}
+
+/// A command's result.
+pub(crate) type Result<T> = std::result::Result<T, CliError>;
+
+impl CliError {
+    /// A failure and the command that helps.
+    pub(crate) fn new(message: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { message: message.into(), next: Some(next.into()), code: 1 }
+    }
+
+    /// A failure whose message already says what to do, or where nothing sensible can be said.
+    pub(crate) fn plain(message: impl Into<String>) -> Self {
+        Self { message: message.into(), next: None, code: 1 }
+    }
+
+    /// Wraps an I/O error with what was being done.
+    pub(crate) fn io(doing: impl fmt::Display, error: impl fmt::Display, next: impl Into<String>) -> Self {
+        Self::new(format!("{doing}: {error}"), next)
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in self.message.lines() {
+            writeln!(f, " !    {line}")?;
+        }
+        if let Some(next) = &self.next {
+            writeln!(f, " !    Next: {next}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_ends_with_what_to_type() {
+        insta::assert_snapshot!(CliError::new("no app is named \"blog\"", "landfall apps"), @r#"
+         !    no app is named "blog"
+         !    Next: landfall apps
+        "#);
+    }
+}
