@@ -1,0 +1,122 @@
+//! One line for each request, in the app's own log. Requests never wait for it: lines go through a bounded queue to one thread
+//! that writes them in batches. What does not fit is dropped, counted, and owned up to with an L12 line.
+
+mod line;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread::{JoinHandle, Thread};
+use std::time::SystemTime;
+
+use crossbeam_queue::ArrayQueue;
+
+pub(crate) use line::Line;
+
+/// Buffers kept for reuse.
+const SPARE: usize = 1024;
+
+/// Where one app's lines go.
+#[derive(Debug)]
+pub(crate) struct AppLog {
+    dir: PathBuf,
+    queued: AtomicUsize,
+    dropped: AtomicU64,
+}
+
+impl AppLog {
+    /// The log for `dir`: the same as before unless the directory changed.
+    pub(crate) fn keep_or_open(old: Option<&Arc<Self>>, dir: Option<&Path>) -> Option<Arc<Self>> {
+        let dir = dir?;
+        if let Some(old) = old.filter(|old| old.dir == dir) {
+            return Some(Arc::clone(old));
+        }
+        Some(Arc::new(Self { dir: dir.to_owned(), queued: AtomicUsize::new(0), dropped: AtomicU64::new(0) }))
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    log: Arc<AppLog>,
+    at: SystemTime,
+    text: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    entries: ArrayQueue<Entry>,
+    spare: ArrayQueue<Vec<u8>>,
+    asleep: AtomicBool,
+    stop: AtomicBool,
+    dropped: AtomicU64,
+}
+
+/// The queue and the thread behind it.
+#[derive(Debug)]
+pub(crate) struct AccessLog {
+    queue: Arc<Queue>,
+    per_app: usize,
+    writer: Thread,
+    join: std::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+impl AccessLog {
+    pub(crate) fn start(queue: usize, per_app: usize) -> std::io::Result<Self> {
+        let queue = Arc::new(Queue {
+            entries: ArrayQueue::new(queue.max(1)),
+            spare: ArrayQueue::new(SPARE),
+            asleep: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            dropped: AtomicU64::new(0),
+        });
+        let theirs = Arc::clone(&queue);
+        let join = std::thread::Builder::new().name("router-log".to_owned()).spawn(move || writer::run(&theirs))?;
+        Ok(Self { queue, per_app, writer: join.thread().clone(), join: std::sync::Mutex::new(Some(join)) })
+    }
+
+    /// Takes one line. Never waits.
+    pub(crate) fn push(&self, log: &Arc<AppLog>, line: &Line<'_>) {
+        if log.queued.fetch_add(1, Ordering::Relaxed) >= self.per_app {
+            return self.drop_line(log);
+        }
+        let mut text = self.queue.spare.pop().unwrap_or_default();
+        line.write(&mut text);
+        let entry = Entry { log: Arc::clone(log), at: SystemTime::now(), text };
+        if self.queue.entries.push(entry).is_err() {
+            return self.drop_line(log);
+        }
+        if self.queue.asleep.swap(false, Ordering::SeqCst) {
+            self.writer.unpark();
+        }
+    }
+
+    fn drop_line(&self, log: &AppLog) {
+        log.queued.fetch_sub(1, Ordering::Relaxed);
+        log.dropped.fetch_add(1, Ordering::Relaxed);
+        self.queue.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.queue.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Writes what is queued, and ends. Blocks: call it when no request is left.
+    pub(crate) fn finish(&self) {
+        self.queue.stop.store(true, Ordering::SeqCst);
+        self.writer.unpark();
+        let join = self.join.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(join) = join
+            && join.join().is_err()
+        {
+            tracing::error!("the thread that writes request lines panicked");
+        }
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        self.queue.stop.store(true, Ordering::SeqCst);
+        self.writer.unpark();
+    }
+}

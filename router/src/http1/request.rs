@@ -1,0 +1,375 @@
+//! A client's request head: checked strictly, and written once as the head the app gets.
+//!
+//! The library splits lines into names and values; what those may be is decided here (rules H1 to H4).
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use super::token::{decimal, is_token, is_value, list, put_decimal};
+use super::{Framing, host};
+
+/// A head that is refused, with the status the client gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reject(pub(crate) u16);
+
+/// What the connection, not the client's words, says about the request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin<'a> {
+    /// The client's address as text.
+    pub(crate) peer: &'a str,
+    /// `http` or `https`.
+    pub(crate) proto: &'static str,
+    /// The port the client connected to.
+    pub(crate) port: u16,
+    /// Milliseconds since 1970.
+    pub(crate) start_ms: u64,
+    /// For the request id if the client gave none that will do.
+    pub(crate) random: [u8; 16],
+}
+
+/// A request, as the app will get it. One per connection, used again for each request: nothing is allocated once it has grown.
+#[derive(Debug, Default)]
+pub(crate) struct Request {
+    /// The head for the app without its end: `Connect-Time` and the empty line are added when it is sent.
+    head: Vec<u8>,
+    method: Range<usize>,
+    target: Range<usize>,
+    host: Range<usize>,
+    id: Range<usize>,
+    forwarded: Range<usize>,
+    pub(crate) framing: Option<Framing>,
+    pub(crate) is_http11: bool,
+    pub(crate) keep_alive: bool,
+    /// The client asks for another protocol, and may get it if the app agrees.
+    pub(crate) upgrade: bool,
+    /// `Expect` with something else than `100-continue`.
+    pub(crate) bad_expectation: bool,
+}
+
+/// Longest head that is split with the small header table on the stack.
+const FEW_HEADERS: usize = 48;
+const MANY_HEADERS: usize = 1024;
+
+impl Request {
+    pub(crate) fn method(&self) -> &[u8] {
+        &self.head[self.method.clone()]
+    }
+
+    pub(crate) fn target(&self) -> &[u8] {
+        &self.head[self.target.clone()]
+    }
+
+    /// Without the port.
+    pub(crate) fn host(&self) -> &[u8] {
+        &self.head[self.host.clone()]
+    }
+
+    pub(crate) fn id(&self) -> &[u8] {
+        &self.head[self.id.clone()]
+    }
+
+    /// The whole `X-Forwarded-For` that the app gets.
+    pub(crate) fn forwarded(&self) -> &[u8] {
+        &self.head[self.forwarded.clone()]
+    }
+
+    pub(crate) fn framing(&self) -> Framing {
+        self.framing.unwrap_or(Framing::None)
+    }
+
+    pub(crate) fn has_body(&self) -> bool {
+        !matches!(self.framing(), Framing::None | Framing::Length(0))
+    }
+
+    pub(crate) fn is_head(&self) -> bool {
+        self.method() == b"HEAD"
+    }
+
+    /// Sending it twice does what sending it once does (RFC 9110, section 9.2.2), and there is no body that would be needed again.
+    pub(crate) fn may_repeat(&self) -> bool {
+        !self.has_body() && !self.upgrade && matches!(self.method(), b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE")
+    }
+
+    /// The complete head for an app that was connected to in this time. Ends what [`Request::read`] began; may be called again.
+    pub(crate) fn finish(&mut self, connect_ms: u64, length: usize) -> &[u8] {
+        self.head.truncate(length);
+        self.head.extend_from_slice(b"Connect-Time: ");
+        put_decimal(&mut self.head, connect_ms);
+        self.head.extend_from_slice(b"\r\n\r\n");
+        &self.head
+    }
+
+    /// Length of the unfinished head, for [`Request::finish`].
+    pub(crate) fn len(&self) -> usize {
+        self.head.len()
+    }
+
+    /// Reads one head, which [`super::head::HeadScan`] found to be complete.
+    pub(crate) fn read(&mut self, head: &[u8], origin: &Origin<'_>, max_name: usize) -> Result<(), Reject> {
+        match self.read_with::<FEW_HEADERS>(head, origin, max_name) {
+            Err(Reject(431)) => self.read_with::<MANY_HEADERS>(head, origin, max_name),
+            other => other,
+        }
+    }
+
+    #[inline(never)]
+    fn read_with<const N: usize>(&mut self, head: &[u8], origin: &Origin<'_>, max_name: usize) -> Result<(), Reject> {
+        let mut slots = [const { MaybeUninit::uninit() }; N];
+        let mut parsed = httparse::Request::new(&mut []);
+        match parsed.parse_with_uninit_headers(head, &mut slots) {
+            Ok(httparse::Status::Complete(length)) if length == head.len() => {}
+            Err(httparse::Error::TooManyHeaders) => return Err(Reject(431)),
+            Err(httparse::Error::Version) => return Err(version_reject(head)),
+            _ => return Err(Reject(400)),
+        }
+        let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else { return Err(Reject(400)) };
+        let (method, target) = (method.as_bytes(), target.as_bytes());
+        if !is_token(method) || target.iter().any(|&byte| byte <= b' ' || byte == 0x7f) {
+            return Err(Reject(400));
+        }
+        self.is_http11 = minor == 1;
+        let seen = Seen::collect(parsed.headers, max_name, self.is_http11)?;
+        let (authority, path) = split_target(method, target)?;
+        let host_field = seen.host.ok_or(Reject(400))?;
+        host::split(host_field).ok_or(Reject(400))?;
+        let authority = authority.unwrap_or(host_field);
+        let host = host::split(authority).ok_or(Reject(400))?;
+
+        self.framing = Some(seen.framing);
+        self.keep_alive = if self.is_http11 { !seen.close } else { seen.keep_alive && !seen.close };
+        self.upgrade = seen.upgrade.is_some() && seen.framing == Framing::None && self.is_http11;
+        self.bad_expectation = seen.bad_expectation;
+        self.write(method, path, authority, host.len(), &seen, origin, parsed.headers);
+        Ok(())
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.head.len();
+        self.head.extend_from_slice(bytes);
+        start..self.head.len()
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn write(
+        &mut self,
+        method: &[u8],
+        path: Path<'_>,
+        authority: &[u8],
+        host_len: usize,
+        seen: &Seen<'_>,
+        origin: &Origin<'_>,
+        headers: &[httparse::Header<'_>],
+    ) {
+        self.head.clear();
+        self.method = self.put(method);
+        self.put(b" ");
+        let target = self.head.len();
+        self.put(path.prefix);
+        self.put(path.rest);
+        self.target = target..self.head.len();
+        self.put(b" HTTP/1.1\r\nHost: ");
+        let host = self.put(authority);
+        self.host = host.start..host.start + host_len;
+        self.put(b"\r\n");
+        for header in headers {
+            let name = header.name.as_bytes();
+            if !is_ours(name) && !(seen.names_others && seen.connection_names(headers, name)) {
+                self.put(name);
+                self.put(b": ");
+                self.put(header.value);
+                self.put(b"\r\n");
+            }
+        }
+        self.put(b"X-Forwarded-For: ");
+        let forwarded = self.head.len();
+        for header in headers.iter().filter(|header| header.name.eq_ignore_ascii_case("x-forwarded-for") && !header.value.is_empty()) {
+            self.put(header.value);
+            self.put(b", ");
+        }
+        self.put(origin.peer.as_bytes());
+        self.forwarded = forwarded..self.head.len();
+        self.put(b"\r\nX-Forwarded-Proto: ");
+        self.put(origin.proto.as_bytes());
+        self.put(b"\r\nX-Forwarded-Port: ");
+        put_decimal(&mut self.head, u64::from(origin.port));
+        self.put(b"\r\nX-Request-Id: ");
+        self.id = if let Some(id) = seen.request_id.filter(|id| good_request_id(id)) {
+            self.put(id)
+        } else {
+            let mut text = [0u8; uuid::fmt::Hyphenated::LENGTH];
+            let id = uuid::Builder::from_random_bytes(origin.random).into_uuid();
+            let id = id.hyphenated().encode_lower(&mut text).as_bytes();
+            self.put(id)
+        };
+        self.put(b"\r\nX-Request-Start: ");
+        put_decimal(&mut self.head, origin.start_ms);
+        self.put(b"\r\nVia: 1.1 landfall-router\r\n");
+        match seen.framing {
+            Framing::Length(length) => {
+                self.put(b"Content-Length: ");
+                put_decimal(&mut self.head, length);
+                self.put(b"\r\n");
+            }
+            Framing::Chunked => {
+                self.put(b"Transfer-Encoding: chunked\r\n");
+            }
+            Framing::None | Framing::Close => {}
+        }
+        if let Some(protocol) = seen.upgrade.filter(|_| self.upgrade) {
+            self.put(b"Connection: Upgrade\r\nUpgrade: ");
+            self.put(protocol);
+            self.put(b"\r\n");
+        }
+    }
+}
+
+/// A later HTTP is 505; anything else after the target is no HTTP at all.
+fn version_reject(head: &[u8]) -> Reject {
+    let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let version = line.rsplit(|&byte| byte == b' ').next().unwrap_or_default();
+    let is_version =
+        matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit());
+    Reject(if is_version { 505 } else { 400 })
+}
+
+/// Kept as it came; anything else is replaced.
+fn good_request_id(id: &[u8]) -> bool {
+    (20..=200).contains(&id.len()) && id.iter().all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-'))
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Path<'a> {
+    prefix: &'a [u8],
+    rest: &'a [u8],
+}
+
+/// The authority of an absolute-form target, and the path and query byte for byte.
+fn split_target<'a>(method: &[u8], target: &'a [u8]) -> Result<(Option<&'a [u8]>, Path<'a>), Reject> {
+    if method == b"CONNECT" {
+        return Err(Reject(405));
+    }
+    if target.first() == Some(&b'/') || (target == b"*" && method == b"OPTIONS") {
+        return Ok((None, Path { prefix: b"", rest: target }));
+    }
+    let scheme = [&b"http://"[..], b"https://"]
+        .into_iter()
+        .find(|scheme| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
+        .ok_or(Reject(400))?;
+    let rest = &target[scheme.len()..];
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(end);
+    let prefix: &[u8] = match rest.first() {
+        Some(b'/') => b"",
+        None if method == b"OPTIONS" => b"*",
+        _ => b"/",
+    };
+    Ok((Some(authority), Path { prefix, rest }))
+}
+
+/// Headers that are not passed on as they came: hop by hop, or written anew. `_` counts as `-`, since many apps cannot tell them apart.
+fn is_ours(name: &[u8]) -> bool {
+    let is =
+        |other: &[u8]| name.iter().zip(other).all(|(&byte, &other)| byte.to_ascii_lowercase() == other || (byte == b'_' && other == b'-'));
+    match name.len() {
+        2 => is(b"te"),
+        4 => is(b"host"),
+        7 => is(b"trailer") || is(b"upgrade"),
+        10 => is(b"connection") || is(b"keep-alive"),
+        12 => is(b"x-request-id") || is(b"connect-time"),
+        14 => is(b"content-length") || is(b"http2-settings"),
+        15 => is(b"x-forwarded-for") || is(b"x-request-start"),
+        16 => is(b"x-forwarded-port") || is(b"proxy-connection"),
+        17 => is(b"x-forwarded-proto") || is(b"transfer-encoding"),
+        _ => false,
+    }
+}
+
+/// What the headers say about framing and routing.
+struct Seen<'h> {
+    host: Option<&'h [u8]>,
+    framing: Framing,
+    close: bool,
+    keep_alive: bool,
+    names_others: bool,
+    upgrade: Option<&'h [u8]>,
+    bad_expectation: bool,
+    request_id: Option<&'h [u8]>,
+}
+
+impl<'h> Seen<'h> {
+    fn collect(headers: &[httparse::Header<'h>], max_name: usize, is_http11: bool) -> Result<Self, Reject> {
+        let mut seen = Self {
+            host: None,
+            framing: Framing::None,
+            close: false,
+            keep_alive: false,
+            names_others: false,
+            upgrade: None,
+            bad_expectation: false,
+            request_id: None,
+        };
+        let (mut lengths, mut codings, mut ids, mut wants_upgrade) = (0, 0, 0, false);
+        for header in headers {
+            let (name, value) = (header.name.as_bytes(), header.value);
+            if name.len() > max_name {
+                return Err(Reject(431));
+            }
+            if !is_token(name) || !is_value(value) {
+                return Err(Reject(400));
+            }
+            let is = |other: &str| header.name.eq_ignore_ascii_case(other);
+            match name.len() {
+                4 if is("host") => {
+                    if seen.host.replace(value).is_some() {
+                        return Err(Reject(400));
+                    }
+                }
+                6 if is("expect") => seen.bad_expectation |= !value.eq_ignore_ascii_case(b"100-continue"),
+                7 if is("upgrade") => seen.upgrade = Some(value),
+                10 if is("connection") => {
+                    for member in list(value) {
+                        match member.len() {
+                            5 if member.eq_ignore_ascii_case(b"close") => seen.close = true,
+                            7 if member.eq_ignore_ascii_case(b"upgrade") => wants_upgrade = true,
+                            10 if member.eq_ignore_ascii_case(b"keep-alive") => seen.keep_alive = true,
+                            _ => seen.names_others = true,
+                        }
+                    }
+                }
+                12 if is("x-request-id") => {
+                    ids += 1;
+                    seen.request_id = (ids == 1).then_some(value);
+                }
+                14 if is("content-length") => {
+                    lengths += 1;
+                    seen.framing = Framing::Length(decimal(value).ok_or(Reject(400))?);
+                }
+                17 if is("transfer-encoding") => {
+                    codings += 1;
+                    if !value.eq_ignore_ascii_case(b"chunked") {
+                        return Err(Reject(400));
+                    }
+                    seen.framing = Framing::Chunked;
+                }
+                _ => {}
+            }
+        }
+        if lengths + codings > 1 || (codings > 0 && !is_http11) {
+            return Err(Reject(400));
+        }
+        // No h2c: an app that agreed to it would speak a protocol that is not checked here.
+        let h2c = |value: &[u8]| list(value).any(|member| member.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"h2c")));
+        seen.upgrade = seen.upgrade.filter(|value| wants_upgrade && !value.is_empty() && !h2c(value));
+        Ok(seen)
+    }
+
+    fn connection_names(&self, headers: &[httparse::Header<'_>], name: &[u8]) -> bool {
+        headers
+            .iter()
+            .filter(|header| header.name.eq_ignore_ascii_case("connection"))
+            .any(|header| list(header.value).any(|member| member.eq_ignore_ascii_case(name)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

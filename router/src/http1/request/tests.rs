@@ -1,0 +1,106 @@
+use super::*;
+
+fn origin() -> Origin<'static> {
+    Origin { peer: "1.2.3.4", proto: "http", port: 8080, start_ms: 1_700_000_000_000, random: [7; 16] }
+}
+
+fn read(head: &[u8]) -> Result<Request, Reject> {
+    let mut request = Request::default();
+    request.read(head, &origin(), 1000).map(|()| request)
+}
+
+fn sent(head: &[u8]) -> String {
+    let mut request = read(head).unwrap();
+    let length = request.len();
+    String::from_utf8(request.finish(3, length).to_vec()).unwrap()
+}
+
+#[test]
+fn the_app_gets_the_clients_head_and_ours() {
+    insta::assert_snapshot!(sent(
+        b"POST /a%2Fb//../c?x=%zz&y=\xc3\xa9 HTTP/1.1\r\nhost: Blog.localhost:8080\r\nUser-Agent: t\r\nX-Forwarded-For: 9.9.9.9\r\n\
+          X-Forwarded-For: 8.8.8.8\r\nX-Forwarded-Proto: https\r\nX_Forwarded_Proto: https\r\nX-Request-Id: short\r\nContent-Length: 5\r\n\
+          Via: 1.0 fred\r\nConnection: keep-alive, X-Forwarded-For, X-Request-Id, X-Private, close\r\nX-Private: 1\r\nTE: trailers\r\n\
+          Keep-Alive: timeout=5\r\nProxy-Connection: x\r\nCookie: a=b; c\r\n\r\n"
+    ));
+}
+
+#[test]
+fn a_good_request_id_is_kept() {
+    let head = sent(b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: 0123456789+/=-abcdefXYZ\r\n\r\n");
+    assert!(head.contains("\r\nX-Request-Id: 0123456789+/=-abcdefXYZ\r\n"), "{head}");
+    for bad in ["0123456789012345678", "01234567890123456789;", &"a".repeat(201), "0123456789012345678\"0"] {
+        let head = sent(format!("GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: {bad}\r\n\r\n").as_bytes());
+        assert!(head.contains("\r\nX-Request-Id: 07070707-0707-4707-8707-070707070707\r\n"), "{head}");
+    }
+}
+
+#[test]
+fn absolute_form_wins_over_host() {
+    let request = read(b"GET http://one.example:81/p?q HTTP/1.1\r\nHost: two.example\r\n\r\n").unwrap();
+    assert_eq!((request.host(), request.target()), (&b"one.example"[..], &b"/p?q"[..]));
+    assert_eq!(read(b"GET http://one.example?q HTTP/1.1\r\nHost: a\r\n\r\n").unwrap().target(), b"/?q");
+    assert_eq!(read(b"OPTIONS http://one.example HTTP/1.1\r\nHost: a\r\n\r\n").unwrap().target(), b"*");
+}
+
+#[test]
+fn upgrades_pass_only_when_asked_for_properly() {
+    let websocket = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    assert!(sent(websocket).contains("\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"));
+    for without in [
+        &b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n"[..],
+        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n\r\n",
+        b"GET / HTTP/1.0\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    ] {
+        let head = sent(without);
+        assert!(!head.contains("pgrade") && !head.contains("HTTP2"), "{head}");
+    }
+}
+
+#[test]
+fn persistence_follows_version_and_connection() {
+    let keep = |head: &[u8]| read(head).unwrap().keep_alive;
+    assert!(keep(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    assert!(!keep(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+    assert!(!keep(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n"));
+    assert!(keep(b"GET / HTTP/1.0\r\nHost: a\r\nConnection: Keep-Alive\r\n\r\n"));
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_bytes_are_survived(head: Vec<u8>) {
+        let _ = read(&head);
+    }
+
+    /// Whatever is accepted leaves as one head: its only empty line is the last, and it has one host and at most one framing.
+    #[test]
+    fn what_leaves_is_one_head(
+        target in "/[ -~]{0,12}",
+        fields in proptest::collection::vec(
+            ("(?i)(host|content-length|transfer-encoding|connection|x-[a-z]{0,4}|upgrade|[ -~]{1,6})", "[ -~\t\r\n]{0,8}|chunked|[0-9]{1,3}|a\\.b"),
+            0..8,
+        ),
+    ) {
+        let mut head = format!("POST {target} HTTP/1.1\r\nHost: a.b\r\n");
+        for (name, value) in fields {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        if let Ok(mut request) = read(head.as_bytes()) {
+            let length = request.len();
+            let out = String::from_utf8_lossy(request.finish(0, length)).to_lowercase();
+            proptest::prop_assert_eq!(out.find("\r\n\r\n"), Some(out.len() - 4));
+            proptest::prop_assert_eq!(out.matches("\r\nhost:").count(), 1);
+            proptest::prop_assert!(out.matches("\r\ncontent-length:").count() + out.matches("\r\ntransfer-encoding:").count() <= 1);
+            proptest::prop_assert_eq!(out.replace("\r\n", "").find(['\r', '\n']), None);
+        }
+    }
+
+    #[test]
+    fn path_and_query_pass_byte_for_byte(target in "/[!-~]{0,40}") {
+        let head = sent(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        let start = format!("GET {target} HTTP/1.1\r\n");
+        proptest::prop_assert!(head.starts_with(&start));
+    }
+}

@@ -1,0 +1,136 @@
+//! One app as requests see it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+
+use super::backend::{Backend, Slot};
+use crate::access_log::AppLog;
+use crate::code::Code;
+use crate::config::Limits;
+use crate::control::{AppRoutes, Mode};
+
+/// One app: what the table says now, and what outlives table changes.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) id: String,
+    state: ArcSwap<State>,
+    /// Told when a slot is free, and when the state changed.
+    pub(crate) wake: Notify,
+    pub(crate) waiting: AtomicUsize,
+    pub(crate) requests: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    mode: Mode,
+    removed: bool,
+    pub(crate) backends: Vec<Arc<Backend>>,
+    pub(crate) log: Option<Arc<AppLog>>,
+}
+
+/// What a request can do now.
+pub(crate) enum Choice {
+    /// Go through this backend.
+    Go(Slot),
+    /// All dynos are busy: wait for one.
+    Queue,
+    /// There is no dyno yet: wait for one.
+    Boot,
+    /// Nothing will come.
+    Fail(Code),
+    /// The app is gone.
+    Gone,
+}
+
+impl App {
+    pub(crate) fn new(routes: &AppRoutes) -> Arc<Self> {
+        Arc::new(Self {
+            id: routes.id.clone(),
+            state: ArcSwap::from_pointee(State { mode: Mode::Booting, removed: false, backends: Vec::new(), log: None }),
+            wake: Notify::new(),
+            waiting: AtomicUsize::new(0),
+            requests: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn state(&self) -> arc_swap::Guard<Arc<State>> {
+        self.state.load()
+    }
+
+    pub(crate) fn replace(&self, routes: &AppRoutes, backends: Vec<Arc<Backend>>) {
+        let old = self.state.load_full();
+        let log = AppLog::keep_or_open(old.log.as_ref(), routes.log_dir.as_ref().map(PathBuf::as_path));
+        let state = Arc::new(State { mode: routes.mode, removed: false, backends, log });
+        // In force first, then closed to those who still hold the old state: they ask again and find the new one.
+        self.state.store(Arc::clone(&state));
+        for backend in &old.backends {
+            if !state.backends.iter().any(|kept| Arc::ptr_eq(kept, backend)) {
+                backend.retire();
+            }
+        }
+        self.wake.notify_waiters();
+    }
+
+    pub(crate) fn remove(&self) {
+        let old = self.state.load_full();
+        self.state.store(Arc::new(State { mode: Mode::NoWeb, removed: true, backends: Vec::new(), log: old.log.clone() }));
+        for backend in &old.backends {
+            backend.retire();
+        }
+        self.wake.notify_waiters();
+    }
+
+    /// Decides for one request. `tried` holds the ids of backends that already failed it and `failure` how the last one did.
+    pub(crate) fn choose(self: &Arc<Self>, random: u64, now_ms: u64, limits: &Limits, tried: &[String], failure: Option<Code>) -> Choice {
+        let state = self.state.load();
+        if state.removed {
+            return Choice::Gone;
+        }
+        match state.mode {
+            Mode::Maintenance => return Choice::Fail(Code::H80),
+            Mode::NoWeb => return Choice::Fail(Code::H14),
+            Mode::Crashed => return Choice::Fail(Code::H10),
+            Mode::Blank => return Choice::Fail(Code::H81),
+            Mode::Serving | Mode::Booting => {}
+        }
+        if state.backends.is_empty() {
+            return Choice::Boot;
+        }
+        let fits = |backend: &&Arc<Backend>, desperate: bool| {
+            backend.usable(now_ms, desperate) && (tried.is_empty() || !tried.contains(&backend.id))
+        };
+        let mut all_busy = false;
+        // Dynos that refused a moment ago are asked again before a visitor is turned away; those that timed out are not.
+        for desperate in [false, true] {
+            if let Some(slot) = two_choices(self, &state.backends, random, limits.active_per_backend, |backend| fits(backend, desperate)) {
+                return Choice::Go(slot);
+            }
+            all_busy |= state.backends.iter().any(|backend| fits(&backend, desperate));
+            if all_busy {
+                break;
+            }
+        }
+        if all_busy {
+            if self.waiting.load(Ordering::Relaxed) >= limits.backlog_per_backend * state.backends.len() {
+                return Choice::Fail(Code::H11);
+            }
+            return Choice::Queue;
+        }
+        Choice::Fail(failure.unwrap_or(Code::H19))
+    }
+}
+
+/// The less busy of two backends taken at random; any that is free if both are full.
+fn two_choices(app: &Arc<App>, backends: &[Arc<Backend>], random: u64, max: u32, fits: impl Fn(&&Arc<Backend>) -> bool) -> Option<Slot> {
+    let count = backends.len() as u64;
+    let one = &backends[(random % count) as usize];
+    let other = &backends[((random >> 32) % count) as usize];
+    let (first, second) = if other.load() < one.load() { (other, one) } else { (one, other) };
+    [first, second].into_iter().chain(backends.iter()).filter(fits).find_map(|backend| Slot::take(app, backend, max))
+}
