@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# The second half of `make test`.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+cd "$here/.."
+. "$here/phases.sh"
+export CARGO_TARGET_DIR=$TARGET
+
+if git grep -nE '"(ba)?sh"\)?\.?(arg)?\(?"?-c|Command::new\("(ba|da)?sh"\)' -- '*.rs' ':!buildpacks' ':!builder/lifecycle' ':!tests' ':!*/tests/*'; then
+    stop "a shell string in the control path (lines above)" "use an argument list"
+fi
+phase "checking the format" cargo fmt --all --check
+phase "building the static programs" make --no-print-directory static
+phase "building Landfall and its tests" cargo build --workspace --all-targets
+phase "putting the programs in place" env TARGET="$TARGET" TRIPLE="$TRIPLE" "$here/install.sh" debug "$TARGET/landfall-test"
+export LANDFALL_TEST_ROOT=$TARGET/landfall-test
+cargo test --workspace --no-fail-fast

@@ -1,0 +1,205 @@
+//! One whole Landfall: its own folders, bridge, ports, firewall table, cgroups and database.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::http;
+use crate::run::{Run, eventually};
+use crate::stack;
+
+/// What an instance may differ in.
+#[derive(Default)]
+pub struct Options {
+    /// `--set` pairs beside the harness's own.
+    pub set: Vec<(String, String)>,
+    /// Start without base images (only the harness itself wants this).
+    pub without_stack: bool,
+}
+
+/// A running Landfall; stopped and removed when dropped.
+pub struct Instance {
+    dir: PathBuf,
+    program: PathBuf,
+    config: PathBuf,
+    /// Where visitors' requests go.
+    pub router: SocketAddr,
+    /// Platform API, git over HTTP, dashboard.
+    pub api: SocketAddr,
+    /// Git over SSH.
+    pub ssh: SocketAddr,
+    /// Its name in the kernel.
+    pub name: String,
+}
+
+/// Where `packaging/test.sh` put the programs.
+pub fn root() -> Result<PathBuf> {
+    let root = std::env::var_os("LANDFALL_TEST_ROOT").context("LANDFALL_TEST_ROOT is not set; run these tests with: make test")?;
+    Ok(PathBuf::from(root))
+}
+
+impl Instance {
+    /// Starts one and waits until all of it answers.
+    pub fn start(options: &Options) -> Result<Self> {
+        let root = root()?;
+        let (name, dir) = free_name()?;
+        let [router, api, ssh] = free_ports()?;
+        let instance = Self { config: dir.join("landfall.toml"), program: root.join("bin/landfall"), dir, router, api, ssh, name };
+        instance.write_config(&root, options)?;
+        if !options.without_stack {
+            stack::copy_into(&instance.data_dir())?;
+        }
+        if let Err(error) = instance.landfall(&["up"]).ok() {
+            let logs = ["supervisor", "agent", "router", "server"].map(|role| format!("--- {role}\n{}", instance.process_log(role)));
+            return Err(error.context(logs.join("\n")));
+        }
+        Ok(instance)
+    }
+
+    fn write_config(&self, root: &Path, options: &Options) -> Result<()> {
+        let number = u32::from_str_radix(&self.name[1..], 16)?;
+        // Test networks are slices of 10.128.0.0/9, far from the default instance's 10.206.0.0/16 … unless chance says otherwise: skip it.
+        let (high, low) = (128 + (number >> 8) % 72, number & 0xff);
+        let mut text = format!(
+            "instance = \"{name}\"\ndata_dir = \"{dir}/data\"\nrun_dir = \"{dir}/run\"\nlibexec_dir = \"{root}/lib/landfall\"\nuser = \"nobody\"\n\
+             [api]\nlisten = \"{api}\"\n[ssh]\nlisten = \"{ssh}\"\n[router]\nlisten = \"{router}\"\n[network]\nsubnet = \"10.{high}.{low}.0/24\"\n",
+            name = self.name,
+            dir = self.dir.display(),
+            root = root.display(),
+            api = self.api,
+            ssh = self.ssh,
+            router = self.router,
+        );
+        if let Some(bundle) = std::env::var_os("SSL_CERT_FILE") {
+            text.push_str(&format!("[build]\nca_bundle = \"{}\"\n", Path::new(&bundle).display()));
+        }
+        fs::write(&self.config, text)?;
+        let set: String = options.set.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+        fs::write(self.dir.join("set"), set)?;
+        fs::create_dir_all(self.dir.join("home"))?;
+        Ok(())
+    }
+
+    /// Its data folder.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// Its socket folder.
+    pub fn run_dir(&self) -> PathBuf {
+        self.dir.join("run")
+    }
+
+    /// What one of its processes wrote.
+    pub fn process_log(&self, role: &str) -> String {
+        fs::read_to_string(self.data_dir().join(format!("log/{role}.log"))).unwrap_or_else(|error| error.to_string())
+    }
+
+    /// The environment of its user: own home, own login, own git settings.
+    pub fn environment(&self, command: &mut Command) {
+        let path = format!("{}:{}", self.program.parent().unwrap_or(&self.dir).display(), std::env::var("PATH").unwrap_or_default());
+        command.env("HOME", self.dir.join("home")).env("PATH", path).env("LANDFALL_CONFIG", &self.config).env("GIT_TERMINAL_PROMPT", "0");
+        for (key, value) in [("NAME", "A User"), ("EMAIL", "user@example.com")] {
+            command.env(format!("GIT_AUTHOR_{key}"), value).env(format!("GIT_COMMITTER_{key}"), value);
+        }
+        for name in ["XDG_CONFIG_HOME", "LANDFALL_API", "LANDFALL_API_KEY", "LANDFALL_APP", "GIT_DIR", "GIT_CONFIG_GLOBAL"] {
+            command.env_remove(name);
+        }
+        for line in fs::read_to_string(self.dir.join("set")).unwrap_or_default().lines() {
+            if let Some((key, value)) = line.split_once('=') {
+                command.env(format!("LANDFALL_{}", key.to_uppercase().replace('.', "_")), value);
+            }
+        }
+    }
+
+    /// `landfall …` as its user.
+    pub fn landfall(&self, args: &[&str]) -> Run {
+        Run::new(&self.program, args).with(|command| {
+            self.environment(command);
+        })
+    }
+
+    /// The pid of one of its processes.
+    pub fn pid(&self, role: &str) -> Result<i32> {
+        let note = fs::read_to_string(self.run_dir().join(format!("{role}.pid"))).with_context(|| format!("no note of {role}"))?;
+        Ok(note.split(' ').next().unwrap_or_default().parse()?)
+    }
+
+    /// SIGKILL to one of its processes; returns once another has taken its place.
+    pub fn kill(&self, role: &str) -> Result<()> {
+        let old = self.pid(role)?;
+        let pid = rustix::process::Pid::from_raw(old).context("a pid")?;
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
+        eventually(Duration::from_secs(20), || if self.pid(role)? == old { bail!("{role} is still {old}") } else { Ok(()) })
+    }
+
+    /// Waits until the API answers.
+    pub fn api_answers(&self) -> Result<()> {
+        eventually(Duration::from_secs(20), || {
+            let answer = http::get(self.api, "127.0.0.1", "/health")?;
+            if answer.status == 200 { Ok(()) } else { bail!("{answer:?}") }
+        })
+    }
+
+    /// Everything in the kernel and among processes that carries this instance's name.
+    pub fn traces(&self) -> Result<Vec<String>> {
+        let mut traces = Vec::new();
+        let mine = self.dir.to_string_lossy().into_owned();
+        for process in fs::read_dir("/proc")?.flatten() {
+            let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let command = String::from_utf8_lossy(&command).replace('\0', " ");
+            if command.contains(&mine) && process.file_name().to_string_lossy() != std::process::id().to_string() {
+                traces.push(format!("process {}: {command}", process.file_name().to_string_lossy()));
+            }
+        }
+        traces.extend(fs::read_to_string("/proc/self/mounts")?.lines().filter(|line| line.contains(&mine)).map(|line| format!("mount {line}")));
+        let links = Run::new("ip", &["-o", "link"]).ok()?.stdout;
+        traces.extend(links.lines().filter(|line| line.contains(&format!(" {}", self.name))).map(|line| format!("link {line}")));
+        let tables = Run::new("nft", &["list", "tables"]).ok()?.stdout;
+        traces.extend(tables.lines().filter(|line| line.ends_with(&format!(" {}", self.name))).map(|line| format!("nft {line}")));
+        for hierarchy in fs::read_dir("/sys/fs/cgroup")?.flatten() {
+            let path = hierarchy.path().join(&self.name);
+            if path.exists() {
+                traces.push(format!("cgroup {}", path.display()));
+            }
+        }
+        Ok(traces)
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let down = self.landfall(&["down"]).done();
+        if std::thread::panicking() || std::env::var_os("LANDFALL_TEST_KEEP").is_some() || !down.is_ok_and(|done| done.code == 0) {
+            eprintln!("kept for a look: {}", self.dir.display());
+            return;
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// A name no other instance has: made by making its folder. Folders are short, because socket paths are limited.
+fn free_name() -> Result<(String, PathBuf)> {
+    for _ in 0..100 {
+        let random = fs::read("/proc/sys/kernel/random/uuid")?;
+        let name = format!("t{}", String::from_utf8_lossy(&random[..4]));
+        let dir = std::env::temp_dir().join(format!("landfall-{name}"));
+        if fs::create_dir(&dir).is_ok() {
+            return Ok((name, dir));
+        }
+    }
+    bail!("no free name in a hundred tries")
+}
+
+fn free_ports() -> Result<[SocketAddr; 3]> {
+    let bound = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    let mut ports = Vec::new();
+    for listener in bound {
+        ports.push(listener?.local_addr()?);
+    }
+    Ok([ports[0], ports[1], ports[2]])
+}

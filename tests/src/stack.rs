@@ -1,0 +1,44 @@
+//! The base images every instance needs, made once and shared as hard links: layers are never written to.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::instance::{self, Instance, Options};
+use crate::run::Run;
+
+static MAKING: Mutex<()> = Mutex::new(());
+
+fn cache() -> Result<PathBuf> {
+    Ok(instance::root()?.join("stack-1"))
+}
+
+/// Puts the base images into a fresh data folder.
+pub fn copy_into(data_dir: &Path) -> Result<()> {
+    make()?;
+    fs::create_dir_all(data_dir.join("agent"))?;
+    let (from, to) = (cache()?.join("images"), data_dir.join("agent/images"));
+    Run::new("cp", &["-al", "--", &from.to_string_lossy(), &to.to_string_lossy()]).ok()?;
+    Ok(())
+}
+
+/// Makes the base images with a Landfall of its own, unless they are there.
+pub fn make() -> Result<()> {
+    let _one = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let cache = cache()?;
+    if cache.join("images").exists() {
+        return Ok(());
+    }
+    let maker = Instance::start(&Options { without_stack: true, ..Options::default() })?;
+    maker.landfall(&["stacks:create", "trixie"]).within(Duration::from_secs(900)).ok()?;
+    fs::create_dir_all(&cache)?;
+    let from = maker.data_dir().join("agent/images");
+    let half = cache.join("images.half");
+    let _ = fs::remove_dir_all(&half);
+    Run::new("cp", &["-al", "--", &from.to_string_lossy(), &half.to_string_lossy()]).ok()?;
+    fs::rename(half, cache.join("images"))?;
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! The tests, by what a user is doing.
+
+mod bad_input;
+mod deploy;
+mod faults;
+mod operate;
+
+use anyhow::Result;
+use landfall_tests::Instance;
+
+/// A test that shares its Landfall with others: it may only touch its own apps.
+pub(crate) type SharedCase = (&'static str, fn(&Instance) -> Result<()>);
+/// A test that breaks things and so has a Landfall of its own.
+pub(crate) type OwnCase = (&'static str, fn() -> Result<()>);
+
+pub(crate) const SHARED: &[SharedCase] = &[
+    ("push_then_config_then_rollback", deploy::push_then_config_then_rollback),
+    ("no_request_fails_during_deploys", deploy::no_request_fails_during_deploys),
+    ("release_phase_guards_the_switch", deploy::release_phase_guards_the_switch),
+    ("app_that_never_boots_never_takes_traffic", deploy::app_that_never_boots_never_takes_traffic),
+    ("other_branches_are_stored_not_built", deploy::other_branches_are_stored_not_built),
+    ("push_over_ssh", deploy::push_over_ssh),
+    ("static_site", deploy::static_site),
+    ("node_app", deploy::node_app),
+    ("unknown_language_is_refused", bad_input::unknown_language_is_refused),
+    ("bad_procfile_line_is_named", bad_input::bad_procfile_line_is_named),
+    ("unresolvable_requirements_show_pips_words", bad_input::unresolvable_requirements_show_pips_words),
+    ("unmet_node_version_names_the_nearest", bad_input::unmet_node_version_names_the_nearest),
+    ("config_keys_and_values", bad_input::config_keys_and_values),
+    ("names_and_limits", bad_input::names_and_limits),
+    ("rollback_to_nothing", bad_input::rollback_to_nothing),
+    ("deploy_branch_cannot_be_deleted", bad_input::deploy_branch_cannot_be_deleted),
+    ("many_config_changes_at_once_leave_no_gap", bad_input::many_config_changes_at_once_leave_no_gap),
+    ("scale_restart_stop", operate::scale_restart_stop),
+    ("logs_show_app_and_router", operate::logs_show_app_and_router),
+    ("run_gives_output_input_and_exit_code", operate::run_gives_output_input_and_exit_code),
+    ("run_on_a_terminal", operate::run_on_a_terminal),
+    ("exec_in_a_dyno", operate::exec_in_a_dyno),
+    ("domains_and_maintenance", operate::domains_and_maintenance),
+    ("listings_as_json", operate::listings_as_json),
+    ("destroyed_apps_leave_nothing", operate::destroyed_apps_leave_nothing),
+];
+
+pub(crate) const OWN: &[OwnCase] = &[
+    ("down_leaves_nothing_and_up_brings_all_back", faults::down_leaves_nothing_and_up_brings_all_back),
+    ("killed_processes_cost_no_request", faults::killed_processes_cost_no_request),
+    ("killed_server_during_a_build", faults::killed_server_during_a_build),
+    ("killed_shim_is_replaced", faults::killed_shim_is_replaced),
+    ("postgres_restart", faults::postgres_restart),
+];

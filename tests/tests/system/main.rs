@@ -1,0 +1,64 @@
+//! Whole-system tests: one binary, one Landfall on SQLite and one on PostgreSQL for most of them, their own for those that break things.
+
+mod cases;
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+
+use landfall_tests::postgres::Postgres;
+use landfall_tests::{Instance, Options};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// Lazily started, shared by the tests of one database, dropped before the program ends.
+struct Shared {
+    postgres: bool,
+    running: Mutex<Option<(Arc<Instance>, Option<Postgres>)>>,
+}
+
+impl Shared {
+    fn instance(&self) -> anyhow::Result<Arc<Instance>> {
+        let mut running = self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((instance, _)) = &*running {
+            return Ok(Arc::clone(instance));
+        }
+        let database = self.postgres.then(Postgres::start).transpose()?;
+        let set = database.iter().map(|database| ("store.url".to_owned(), database.url())).collect();
+        let instance = Arc::new(Instance::start(&Options { set, ..Options::default() })?);
+        *running = Some((Arc::clone(&instance), database));
+        Ok(instance)
+    }
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Two cores: more at once only makes every deadline harder to keep.
+    arguments.test_threads.get_or_insert(2);
+    let shared = [("sqlite", false), ("postgres", true)].map(|(name, postgres)| (name, Arc::new(Shared { postgres, running: Mutex::new(None) })));
+    let mut trials = Vec::new();
+    for (database, shared) in &shared {
+        for (name, test) in cases::SHARED {
+            let shared = Arc::clone(shared);
+            trials.push(Trial::test(format!("{database}::{name}"), move || {
+                let instance = shared.instance().map_err(|error| Failed::from(format!("{error:#}")))?;
+                test(&instance).map_err(|error| Failed::from(format!("{error:#}")))
+            }));
+        }
+    }
+    for (name, test) in cases::OWN {
+        trials.push(Trial::test(format!("own::{name}"), move || test().map_err(|error| Failed::from(format!("{error:#}")))));
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let mut code = conclusion.exit_code();
+    for (name, shared) in shared {
+        let Some((instance, database)) = shared.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() else { continue };
+        let down = instance.landfall(&["down"]).ok();
+        let traces = instance.traces();
+        if !matches!((&down, &traces), (Ok(_), Ok(traces)) if traces.is_empty()) {
+            eprintln!("the {name} instance left something behind: {down:?} {traces:?}");
+            code = ExitCode::FAILURE;
+        }
+        drop(instance);
+        drop(database);
+    }
+    code
+}
