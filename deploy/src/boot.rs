@@ -2,19 +2,28 @@
 
 use std::time::Duration;
 
+use crate::start::was_up_before;
 use crate::{
     Container, ContainerKind, Desired, HealthCheck, Observed, Plan, Probe, ProbeKind, State, Step, StopReason, Told, advice, lines,
 };
 
 /// Whether a container has come up: it listens (or runs, when it has no port), and its startup check has passed if it has one.
-pub(crate) fn is_up(desired: &Desired, container: &Container) -> bool {
+///
+/// A dyno of another release than the current one is up only if it was already: its checks are no longer known.
+pub(crate) fn is_up(desired: &Desired, observed: &Observed, container: &Container) -> bool {
+    let current = desired.current.as_ref().map(|target| target.version);
+    let checked = || container.health.startup_passed || probe_of(desired, container, ProbeKind::Startup).is_none();
     container.state == State::Ready
-        && (container.told == Told::Up || probe_of(desired, container, ProbeKind::Startup).is_none() || container.health.startup_passed)
+        && (container.told == Told::Up
+            || observed.is_acknowledged(&container.key)
+            || container.kind != ContainerKind::Dyno
+            || current == Some(container.release) && checked()
+            || was_up_before(observed, container))
 }
 
 /// Whether it is on its way up.
-pub(crate) fn is_booting(desired: &Desired, container: &Container) -> bool {
-    matches!(container.state, State::Starting | State::Ready) && !is_up(desired, container)
+pub(crate) fn is_booting(desired: &Desired, observed: &Observed, container: &Container) -> bool {
+    matches!(container.state, State::Starting | State::Ready) && !is_up(desired, observed, container)
 }
 
 /// Whether it is what the current release wants in its place.
@@ -44,7 +53,7 @@ fn probe_of<'a>(desired: &'a Desired, container: &Container, kind: ProbeKind) ->
 /// Reports dynos that came up, runs health checks that are due, and stops web dynos that never come up.
 pub(crate) fn plan(desired: &Desired, observed: &Observed, now: Duration, plan: &mut Plan) {
     for container in &observed.containers {
-        if is_up(desired, container) && container.told == Told::Starting {
+        if is_up(desired, observed, container) && container.told == Told::Starting {
             let lines = vec![lines::UP.to_owned()];
             plan.push(Step::Report { key: container.key.clone(), dyno: container.dyno.clone(), told: Told::Up, lines, crash: None });
         }
@@ -53,7 +62,7 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed, now: Duration, plan: 
         }
         match container.state {
             State::Starting => boot_timeout(desired, container, now, plan),
-            State::Ready => check(desired, container, now, plan),
+            State::Ready => check(desired, observed, container, now, plan),
             State::Stopping { .. } | State::Exited { .. } => {}
         }
     }
@@ -68,9 +77,9 @@ fn boot_timeout(desired: &Desired, container: &Container, now: Duration, plan: &
     stop(container, StopReason::BootTimeout { after: desired.settings.boot_timeout, advice }, plan);
 }
 
-fn check(desired: &Desired, container: &Container, now: Duration, plan: &mut Plan) {
+fn check(desired: &Desired, observed: &Observed, container: &Container, now: Duration, plan: &mut Plan) {
     let (kind, probe) = match (probe_of(desired, container, ProbeKind::Startup), probe_of(desired, container, ProbeKind::Readiness)) {
-        (Some(probe), _) if !is_up(desired, container) => (ProbeKind::Startup, probe),
+        (Some(probe), _) if !is_up(desired, observed, container) => (ProbeKind::Startup, probe),
         (_, Some(probe)) => (ProbeKind::Readiness, probe),
         _ => return,
     };

@@ -59,7 +59,7 @@ pub struct TypeSpec {
     pub fingerprint: String,
 }
 
-/// Restart counters. They only grow; a dyno whose sum differs from the wanted one is replaced.
+/// The newest restart asked for, by what it names. Numbers only grow; a dyno of another generation than the wanted one is replaced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restarts {
     /// Of the whole app.
@@ -73,7 +73,9 @@ pub struct Restarts {
 impl Restarts {
     /// The generation a dyno must have.
     pub fn generation(&self, dyno: &DynoName) -> u64 {
-        self.app + self.types.get(&dyno.process_type).copied().unwrap_or(0) + self.dynos.get(dyno).copied().unwrap_or(0)
+        let by_type = self.types.get(&dyno.process_type).copied().unwrap_or(0);
+        let by_name = self.dynos.get(dyno).copied().unwrap_or(0);
+        self.app.max(by_type).max(by_name)
     }
 }
 

@@ -30,6 +30,11 @@ impl Observed {
             _ => BTreeSet::new(),
         }
     }
+
+    /// Whether the router confirmed that it sends requests to this container.
+    pub fn is_acknowledged(&self, key: &ContainerKey) -> bool {
+        matches!(&self.router, RouterView::Here { acknowledged: Some(routes) } if routes.backends.contains(key))
+    }
 }
 
 /// What a container is for.

@@ -19,7 +19,8 @@ pub(crate) struct Starter<'a> {
 impl<'a> Starter<'a> {
     /// For one process type.
     pub(crate) fn new(desired: &'a Desired, observed: &'a Observed, now: Duration, process_type: &ProcessType) -> Self {
-        let booting = live(observed, process_type).filter(|c| matches_target(desired, c) && is_booting(desired, c)).count() as u32;
+        let booting =
+            live(observed, process_type).filter(|c| matches_target(desired, c) && is_booting(desired, observed, c)).count() as u32;
         Self { desired, observed, now, booting }
     }
 

@@ -50,8 +50,8 @@ impl<'a> View<'a> {
         let web = ProcessType::web();
         let wanted = desired.quantity(&web);
         let acknowledged = observed.acknowledged();
-        let fit = |c: &Container| is_up(desired, c) && !c.health.unready;
-        let holders = holders(desired, observed, &web, |c| (fit(c), acknowledged.contains(&c.key), is_up(desired, c)));
+        let fit = |c: &Container| is_up(desired, observed, c) && !c.health.unready;
+        let holders = holders(desired, observed, &web, |c| (fit(c), acknowledged.contains(&c.key), is_up(desired, observed, c)));
         let ready: Vec<&Container> = holders.values().copied().filter(|c| fit(c)).collect();
         let taken_over: BTreeSet<u32> = ready.iter().filter(|c| acknowledged.contains(&c.key)).map(|c| c.dyno.index).collect();
         let settled = taken_over.len() as u32;
@@ -74,7 +74,7 @@ impl<'a> View<'a> {
             ready.iter().copied().chain(old.into_iter().take(missing as usize)).map(|c| c.key.clone()).collect();
         if backends.is_empty() {
             // Better a dyno whose readiness check fails than nobody at all.
-            backends = holders.values().filter(|c| is_up(desired, c)).map(|c| c.key.clone()).collect();
+            backends = holders.values().filter(|c| is_up(desired, observed, c)).map(|c| c.key.clone()).collect();
         }
         Self { desired, observed, web, wanted, acknowledged, holders, settled, backends, short }
     }
@@ -90,7 +90,7 @@ impl<'a> View<'a> {
     fn mode(&self) -> RouteMode {
         let has_code = self.desired.current.as_ref().is_some_and(|target| !target.types.is_empty());
         let crashed = |index: u32| self.observed.crashes.contains_key(&DynoName::new(self.web.clone(), index));
-        let booting = live(self.observed, &self.web).any(|c| is_booting(self.desired, c));
+        let booting = live(self.observed, &self.web).any(|c| is_booting(self.desired, self.observed, c));
         match () {
             () if self.desired.maintenance => RouteMode::Maintenance,
             () if !self.backends.is_empty() => RouteMode::Serving,
@@ -108,7 +108,7 @@ impl<'a> View<'a> {
             if self.backends.contains(&container.key) || self.acknowledged.contains(&container.key) {
                 continue;
             }
-            if is_booting(self.desired, container) {
+            if is_booting(self.desired, self.observed, container) {
                 let serves_again = was_up_before(self.observed, container) && container.dyno.index <= self.wanted && short > 0;
                 if serves_again {
                     short -= 1;
@@ -140,7 +140,7 @@ impl<'a> View<'a> {
                 starter.start(&dyno, plan);
             }
             let others = live(self.observed, &self.web).any(|c| c.dyno == dyno && !is_holder(&self.holders, c));
-            let holder_up = self.holders.get(&index).is_some_and(|c| is_up(self.desired, c));
+            let holder_up = self.holders.get(&index).is_some_and(|c| is_up(self.desired, self.observed, c));
             if short > 0 && !others && !holder_up && starter.restore(&dyno, plan) {
                 short -= 1;
             }

@@ -24,7 +24,7 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed, now: Duration, web: &
 }
 
 fn plan_type(desired: &Desired, observed: &Observed, now: Duration, web: &WebState, process_type: &ProcessType, plan: &mut Plan) {
-    let holders = holders(desired, observed, process_type, |c| is_up(desired, c));
+    let holders = holders(desired, observed, process_type, |c| is_up(desired, observed, c));
     let older = |c: &Container| desired.current.as_ref().is_some_and(|target| target.version != c.release);
     let must_wait = |c: &Container| older(c) && !web.settled;
     let mut starter = Starter::new(desired, observed, now, process_type);
@@ -37,7 +37,7 @@ fn plan_type(desired: &Desired, observed: &Observed, now: Duration, web: &WebSta
     }
     for container in live(observed, process_type) {
         let done = match holders.get(&container.dyno.index) {
-            Some(holder) => holder.key != container.key && is_up(desired, holder),
+            Some(holder) => holder.key != container.key && is_up(desired, observed, holder),
             None if desired.spec(process_type).is_none() => !must_wait(container),
             None => container.dyno.index > desired.quantity(process_type),
         };
