@@ -1,0 +1,146 @@
+//! Why a build failed, in words that end with the next step.
+
+use crate::sandbox::SandboxError;
+use crate::source::SourceError;
+
+/// A build that gave no image.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildFailure {
+    /// The source could not be made into a tree, or holds what we refuse.
+    #[error("the source cannot be used")]
+    Source(#[from] SourceError),
+    /// A file of the app that the platform reads is wrong.
+    #[error("{file} is wrong: {message}")]
+    BadFile {
+        /// `Procfile`, `app.json`, `.slugignore`.
+        file: &'static str,
+        /// What is wrong, with its place.
+        message: String,
+    },
+    /// No buildpack takes this source.
+    #[error("no buildpack recognises the app")]
+    NotRecognised,
+    /// A buildpack said no, and said why in the log.
+    #[error("a buildpack failed (exit code {code})")]
+    Buildpack {
+        /// The lifecycle's exit code.
+        code: i32,
+    },
+    /// Over the wall time.
+    #[error("the build ran longer than {minutes} minutes")]
+    OutOfTime {
+        /// The limit, rounded up.
+        minutes: u64,
+    },
+    /// Over the memory limit.
+    #[error("the build needed more than {mib} MB of memory")]
+    OutOfMemory {
+        /// The limit.
+        mib: u64,
+    },
+    /// Over the disk limit.
+    #[error("the build wrote more than {mib} MB")]
+    OutOfDisk {
+        /// The limit.
+        mib: u64,
+    },
+    /// The machine's disk is full.
+    #[error("this machine's disk is full")]
+    HostDiskFull,
+    /// The pusher is gone, or somebody cancelled.
+    #[error("the build was cancelled")]
+    Cancelled,
+    /// The platform failed, not the app.
+    #[error("the platform could not run the build: {0}")]
+    Platform(String),
+}
+
+impl BuildFailure {
+    /// A stable word for the API and for tests.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Source(_) => "source_refused",
+            Self::BadFile { .. } => "bad_file",
+            Self::NotRecognised => "not_recognised",
+            Self::Buildpack { .. } => "buildpack_failed",
+            Self::OutOfTime { .. } => "build_timeout",
+            Self::OutOfMemory { .. } => "build_memory",
+            Self::OutOfDisk { .. } => "build_disk",
+            Self::HostDiskFull => "disk_full",
+            Self::Cancelled => "cancelled",
+            Self::Platform(_) => "platform",
+        }
+    }
+
+    /// Whether the app's owner can mend it; else the operator must look.
+    pub fn is_users(&self) -> bool {
+        !matches!(self, Self::HostDiskFull | Self::Platform(_))
+    }
+
+    /// Lines for the pusher: what failed, why, what to do. Shown after ` !     `.
+    pub fn explain(&self) -> Vec<String> {
+        let lines: &[&str] = match self {
+            Self::Source(error) => return error.explain(),
+            Self::BadFile { file, message } => {
+                return vec![
+                    format!("Push rejected, {file} is not right."),
+                    message.clone(),
+                    format!("Correct {file}, commit and push again."),
+                ];
+            }
+            Self::NotRecognised => &[
+                "Push rejected, no buildpack recognises this app.",
+                "Landfall looks, in the top directory of the repository, for:",
+                "  Python:   requirements.txt, or pyproject.toml with uv.lock or poetry.lock",
+                "  Node.js:  package.json",
+                "  Static:   index.html or static.json",
+                "  Any:      Procfile",
+                "Check what is committed with: git ls-files",
+            ],
+            Self::Buildpack { .. } => {
+                &["Push rejected, failed to compile the app.", "The lines above say what went wrong. Mend it, commit and push again."]
+            }
+            Self::OutOfTime { minutes } => {
+                return vec![
+                    format!("Push rejected, the build ran longer than {minutes} minutes and was ended."),
+                    "The last lines above show where it stood. The operator can allow more with build.wall_secs in landfall.toml."
+                        .to_owned(),
+                ];
+            }
+            Self::OutOfMemory { mib } => {
+                return vec![
+                    format!("Push rejected, the build needed more than {mib} MB of memory and was ended."),
+                    "The operator can allow more with build.memory_mb in landfall.toml.".to_owned(),
+                ];
+            }
+            Self::OutOfDisk { mib } => {
+                return vec![
+                    format!("Push rejected, the build wrote more than {mib} MB and was ended."),
+                    "The operator can allow more with build.disk_mb in landfall.toml.".to_owned(),
+                ];
+            }
+            Self::HostDiskFull => &[
+                "Push rejected, this machine's disk is full. Running apps are not touched.",
+                "The operator can see what fills it with: landfall doctor",
+            ],
+            Self::Cancelled => &["Build cancelled. Nothing was released; push again when you like."],
+            Self::Platform(message) => {
+                return vec![
+                    "Push rejected, the platform could not run the build. This is not your app's fault.".to_owned(),
+                    message.clone(),
+                    "Push again; if it fails again the operator finds more with: landfall doctor".to_owned(),
+                ];
+            }
+        };
+        lines.iter().map(|line| (*line).to_owned()).collect()
+    }
+}
+
+impl From<SandboxError> for BuildFailure {
+    fn from(error: SandboxError) -> Self {
+        match error {
+            SandboxError::DiskFull(_) => Self::HostDiskFull,
+            SandboxError::Unreachable(_) | SandboxError::Failed(_) => Self::Platform(error.to_string()),
+        }
+    }
+}
