@@ -1,0 +1,134 @@
+//! One container's cgroups in every hierarchy, v1 and v2: reading, killing, removing. The low-level runtime makes them.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use landfall_runtime_wire::shim::ShimStats;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// A cgroup path in the hierarchies that hold it.
+pub(crate) struct Cgroups {
+    dirs: Vec<PathBuf>,
+}
+
+/// Where hierarchies are mounted.
+fn hierarchies() -> Vec<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut found: Vec<PathBuf> = mounts
+        .lines()
+        .filter_map(|line| {
+            let (left, right) = line.split_once(" - ")?;
+            let mut fields = left.split(' ').skip(3);
+            let (root, place) = (fields.next()?, fields.next()?);
+            (root == "/" && matches!(right.split(' ').next()?, "cgroup" | "cgroup2")).then(|| PathBuf::from(place))
+        })
+        .collect();
+    found.dedup();
+    found
+}
+
+impl Cgroups {
+    /// Those of `path`, from the root of each hierarchy.
+    pub(crate) fn find(path: &Path) -> Self {
+        let relative = path.strip_prefix("/").unwrap_or(path);
+        Self { dirs: hierarchies().into_iter().map(|root| root.join(relative)).filter(|dir| dir.is_dir()).collect() }
+    }
+
+    /// Makes `path` in each hierarchy and moves this process there. Where that is refused (cpuset without cpus, say), it stays.
+    pub(crate) fn join(path: &Path) {
+        let relative = path.strip_prefix("/").unwrap_or(path);
+        for root in hierarchies().into_iter().filter(|root| !root.ends_with("cpuset")) {
+            let dir = root.join(relative);
+            if std::fs::create_dir_all(&dir).is_ok() {
+                let _ = std::fs::write(dir.join("cgroup.procs"), "0");
+            }
+        }
+    }
+
+    fn number(&self, file: &str) -> Option<u64> {
+        self.dirs.iter().find_map(|dir| std::fs::read_to_string(dir.join(file)).ok()?.trim().parse().ok())
+    }
+
+    fn field(&self, file: &str, field: &str) -> Option<u64> {
+        self.dirs.iter().find_map(|dir| {
+            let text = std::fs::read_to_string(dir.join(file)).ok()?;
+            text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(' ')?.trim().parse().ok())
+        })
+    }
+
+    /// What the container uses now.
+    pub(crate) fn stats(&self) -> ShimStats {
+        let cpu = self.number("cpuacct.usage").or_else(|| self.field("cpu.stat", "usage_usec").map(|usec| usec * 1000));
+        ShimStats {
+            cpu_ns: cpu.unwrap_or(0),
+            memory_bytes: self.number("memory.usage_in_bytes").or_else(|| self.number("memory.current")).unwrap_or(0),
+            pids: self.number("pids.current").unwrap_or(0),
+            oom_kills: self.field("memory.oom_control", "oom_kill").or_else(|| self.field("memory.events", "oom_kill")).unwrap_or(0),
+        }
+    }
+
+    fn processes(&self) -> Vec<i32> {
+        let mut pids: Vec<i32> = self
+            .dirs
+            .iter()
+            .filter_map(|dir| std::fs::read_to_string(dir.join("cgroup.procs")).ok())
+            .flat_map(|text| text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<_>>())
+            .filter(|pid| *pid > 1)
+            .collect();
+        pids.sort_unstable();
+        pids.dedup();
+        pids
+    }
+
+    /// Freezes, kills all, thaws. One call reaches every process; what ends slowly is gone when [`Self::remove`] succeeds.
+    pub(crate) fn kill(&self) {
+        for dir in &self.dirs {
+            if std::fs::write(dir.join("cgroup.kill"), "1").is_ok() {
+                return;
+            }
+        }
+        let freezer = self.dirs.iter().map(|dir| dir.join("freezer.state")).find(|file| file.exists());
+        if let Some(freezer) = &freezer {
+            let _ = std::fs::write(freezer, "FROZEN");
+        }
+        for pid in self.processes() {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        if let Some(freezer) = &freezer {
+            let _ = std::fs::write(freezer, "THAWED");
+        }
+    }
+
+    /// Kills what is left and removes the directories of all hierarchies. `Err` = something stayed busy for `patience`.
+    pub(crate) fn remove(&self, patience: Duration) -> Result<(), PathBuf> {
+        let end = Instant::now() + patience;
+        loop {
+            let Some(busy) = self.dirs.iter().find(|dir| !remove_tree(dir)) else { return Ok(()) };
+            if Instant::now() > end {
+                return Err(busy.clone());
+            }
+            self.kill();
+            // The kernel tells nobody when a cgroup of v1 empties; ended processes leave within a few milliseconds.
+            let _ = nix::poll::poll(&mut [], nix::poll::PollTimeout::from(2_u8));
+        }
+    }
+}
+
+fn remove_tree(dir: &Path) -> bool {
+    match nix::unistd::UnlinkatFlags::RemoveDir {
+        flags => match nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, dir, flags) {
+            Ok(()) | Err(Errno::ENOENT) => true,
+            Err(_) => {
+                let children = std::fs::read_dir(dir).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
+                let mut any = false;
+                let all = children.fold(true, |all, child| {
+                    any = true;
+                    remove_tree(&child.path()) && all
+                });
+                any && all && std::fs::remove_dir(dir).is_ok()
+            }
+        },
+    }
+}
