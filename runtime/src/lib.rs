@@ -4,7 +4,12 @@
 
 pub mod client;
 pub mod config;
+mod disk;
+mod fault;
 mod frames;
+mod net;
+mod overlay;
+mod store;
 
 pub use config::{AgentConfig, AgentLimits, Subnet};
 pub use landfall_runtime_wire as wire;

@@ -1,0 +1,34 @@
+//! The private network of containers: a bridge, a veth pair each, and one nftables table with default deny.
+
+mod link;
+mod netlink;
+mod nft;
+mod resolver;
+
+use std::net::Ipv4Addr;
+
+use crate::config::AgentConfig;
+use crate::fault::{Doing as _, Result};
+
+pub(crate) use link::{host_links, join, remove_leftovers, remove_link};
+
+/// Makes the bridge and the rules, or brings what is there up to date. Safe to repeat while containers run.
+pub(crate) fn set_up(config: &AgentConfig) -> Result<()> {
+    link::make_bridge(&config.bridge, config.gateway(), config.subnet.prefix)?;
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").doing("switching on IPv4 forwarding")?;
+    let _no_ipv6 = std::fs::write(format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", config.bridge), "1");
+    nft::apply(&nft::rules(config, resolver::host_resolver()))
+}
+
+/// Removes the bridge, every link on it and the rules. Nothing there is no error.
+pub(crate) fn tear_down(config: &AgentConfig) -> Result<()> {
+    let links = remove_leftovers(&config.bridge, |_| false);
+    let bridge = remove_link(&config.bridge);
+    let rules = nft::apply(&nft::removal(&config.nft_table));
+    links.and(bridge).and(rules)
+}
+
+/// `/etc/resolv.conf` of containers: the bridge, which hands questions to the host's resolver.
+pub(crate) fn resolv_conf(gateway: Ipv4Addr) -> String {
+    format!("nameserver {gateway}\noptions edns0\n")
+}

@@ -1,0 +1,116 @@
+//! The rules: what containers may reach. Default deny towards each other, the host, metadata and private ranges.
+//!
+//! Given to `nft -j -f -` as one transaction: no packet ever sees half of them.
+
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::process::{Command, Stdio};
+
+use landfall_runtime_wire::agent::FaultCode;
+use serde_json::{Value, json};
+
+use crate::config::{AgentConfig, Subnet};
+use crate::fault::{Doing as _, Result, fault, fault_hint};
+
+/// Loopback, private, shared, link-local (metadata), multicast and reserved ranges.
+const PRIVATE: [(&str, u8); 9] = [
+    ("0.0.0.0", 8),
+    ("10.0.0.0", 8),
+    ("100.64.0.0", 10),
+    ("127.0.0.0", 8),
+    ("169.254.0.0", 16),
+    ("172.16.0.0", 12),
+    ("192.168.0.0", 16),
+    ("224.0.0.0", 4),
+    ("240.0.0.0", 4),
+];
+
+/// Everything, replacing what was there.
+pub(super) fn rules(config: &AgentConfig, resolver: Option<Ipv4Addr>) -> Value {
+    let table = config.nft_table.as_str();
+    let bridge = config.bridge.as_str();
+    let subnet = prefix(&config.subnet.address.to_string(), config.subnet.prefix);
+    let mut all = removal_list(table);
+    all.push(json!({ "add": { "table": { "family": "inet", "name": table } } }));
+    for (name, kind, hook, priority) in [
+        ("dns", "nat", "prerouting", -100),
+        ("masquerade", "nat", "postrouting", 100),
+        ("to_host", "filter", "input", 0),
+        ("through", "filter", "forward", 0),
+    ] {
+        all.push(json!({ "add": { "chain": {
+            "family": "inet", "table": table, "name": name, "type": kind, "hook": hook, "prio": priority, "policy": "accept" } } }));
+    }
+    let mut rule = |chain: &str, expressions: Value| {
+        all.push(json!({ "add": { "rule": { "family": "inet", "table": table, "chain": chain, "expr": expressions } } }));
+    };
+    let from_container = equal(json!({ "meta": { "key": "iifname" } }), json!(bridge));
+    let to_container = equal(json!({ "meta": { "key": "oifname" } }), json!(bridge));
+    let known = json!({ "match": { "op": "in", "left": { "ct": { "key": "state" } }, "right": ["established", "related"] } });
+    let redirected = json!({ "match": { "op": "in", "left": { "ct": { "key": "status" } }, "right": "dnat" } });
+    let to = |range: Value| equal(json!({ "payload": { "protocol": "ip", "field": "daddr" } }), range);
+
+    if let Some(resolver) = resolver {
+        for protocol in ["udp", "tcp"] {
+            let port = equal(json!({ "payload": { "protocol": protocol, "field": "dport" } }), json!(53));
+            let target = json!({ "dnat": { "family": "ip", "addr": resolver.to_string(), "port": 53 } });
+            rule("dns", json!([from_container, to(json!(config.gateway().to_string())), port, target]));
+        }
+    }
+    let outwards = json!({ "match": { "op": "!=", "left": { "meta": { "key": "oifname" } }, "right": bridge } });
+    let from_subnet = equal(json!({ "payload": { "protocol": "ip", "field": "saddr" } }), subnet);
+    rule("masquerade", json!([from_subnet, outwards, { "masquerade": null }]));
+
+    rule("to_host", json!([from_container, known, { "accept": null }]));
+    rule("to_host", json!([from_container, redirected, { "accept": null }]));
+    rule("to_host", json!([from_container, { "drop": null }]));
+
+    rule("through", json!([from_container, to_container, { "drop": null }]));
+    rule("through", json!([from_container, known, { "accept": null }]));
+    rule("through", json!([from_container, redirected, { "accept": null }]));
+    rule("through", json!([from_container, equal(json!({ "meta": { "key": "nfproto" } }), json!("ipv6")), { "drop": null }]));
+    for Subnet { address, prefix: bits } in &config.allow_private {
+        rule("through", json!([from_container, to(prefix(&address.to_string(), *bits)), { "accept": null }]));
+    }
+    for (address, bits) in PRIVATE {
+        rule("through", json!([from_container, to(prefix(address, bits)), { "drop": null }]));
+    }
+    rule("through", json!([to_container, known, { "accept": null }]));
+    rule("through", json!([to_container, { "drop": null }]));
+    json!({ "nftables": all })
+}
+
+/// Only the removal.
+pub(super) fn removal(table: &str) -> Value {
+    json!({ "nftables": removal_list(table) })
+}
+
+/// Adding first makes deleting safe when there is none.
+fn removal_list(table: &str) -> Vec<Value> {
+    let table = json!({ "table": { "family": "inet", "name": table } });
+    vec![json!({ "add": table }), json!({ "delete": table })]
+}
+
+fn equal(left: Value, right: Value) -> Value {
+    json!({ "match": { "op": "==", "left": left, "right": right } })
+}
+
+fn prefix(address: &str, bits: u8) -> Value {
+    json!({ "prefix": { "addr": address, "len": bits } })
+}
+
+/// Hands the rules to nft.
+pub(super) fn apply(rules: &Value) -> Result<()> {
+    let missing = |error| fault_hint(FaultCode::Internal, format!("running nft: {error}"), "Install it with: apt-get install nftables");
+    let mut command = Command::new("nft");
+    command.args(["-j", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(missing)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(rules.to_string().as_bytes()).doing("giving nft the rules")?;
+    }
+    let output = child.wait_with_output().doing("running nft")?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(fault(FaultCode::Internal, format!("nft refused the network rules: {}", String::from_utf8_lossy(&output.stderr).trim())))
+}
