@@ -415,6 +415,18 @@ pub(crate) enum Command {
         #[command(flatten)]
         config: ConfigArg,
     },
+    /// Start agent, server and router anew (after an upgrade, say); dynos run on.
+    #[command(after_help = "Example:\n  sudo landfall restart")]
+    Restart {
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+    /// Show the dashboard's address and the first account (on the server, as root).
+    #[command(after_help = "Example:\n  sudo landfall admin")]
+    Admin {
+        #[command(flatten)]
+        config: ConfigArg,
+    },
     /// Check the configuration file.
     #[command(name = "config:check", after_help = "Example:\n  landfall config:check --config /etc/landfall/landfall.toml")]
     ConfigCheck {

@@ -50,7 +50,7 @@ fn token_for_password(client: &Client, email: Option<String>) -> Result<(String,
 }
 
 /// Lets `git push` over HTTP ask this program for the token. Best effort: a machine without git can still log in.
-fn teach_git(api: &str) {
+pub(crate) fn teach_git(api: &str) {
     let Ok(program) = std::env::current_exe() else { return };
     let helper = format!("{} git:credentials", program.display());
     let _ = Command::new("git").args(["config", "--global", "--replace-all", &format!("credential.{api}.helper"), &helper]).output();

@@ -1,14 +1,121 @@
-//! doctor, stacks, config:check: what a person asks of this machine itself.
+//! doctor, stacks, admin, config:check: what a person asks of this machine itself.
 
 use std::process::ExitCode;
 
+use landfall_runtime::client::{Agent, StackProgress};
+use serde_json::json;
+
 use crate::args::{ConfigArg, JsonArg};
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{CliError, Result};
 use crate::output;
+use crate::processes::agent_config;
 
 pub(crate) fn config_check(arg: &ConfigArg) -> Result<()> {
-    let config = Config::load(&arg.config)?;
-    println!("{} is sound: instance {}, data in {}", arg.config.display(), config.instance, config.data_dir.display());
+    let config = Config::load(arg)?;
+    let file = arg.config.display();
+    let found = if arg.config.is_file() { format!("{file} is sound") } else { format!("{file} does not exist, so every key has its default") };
+    println!("{found}: instance {}, data in {}", config.instance, config.data_dir.display());
+    Ok(())
+}
+
+/// The agent of this machine, and a runtime to ask it with.
+fn agent(arg: &ConfigArg) -> Result<(Agent, tokio::runtime::Runtime)> {
+    let config = Config::load(arg)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| CliError::io("starting", error, "try again"))?;
+    Ok((Agent::new(config.run_dir.join("agent.sock")), runtime))
+}
+
+fn not_here(error: &landfall_runtime::client::ClientError) -> CliError {
+    CliError::new(format!("the agent of this machine: {}", chain(error)), "sudo landfall up   (base images are made and listed on the server)")
+}
+
+/// An error and all its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+pub(crate) fn stacks(arg: &ConfigArg, json: JsonArg) -> Result<()> {
+    let default = Config::load(arg)?.stack.default;
+    let (agent, runtime) = agent(arg)?;
+    let stacks = runtime.block_on(agent.stacks()).map_err(|error| not_here(&error))?;
+    if json.json {
+        output::json(&json!(stacks));
+        return Ok(());
+    }
+    if stacks.is_empty() {
+        println!("There are no base images yet. Next: sudo landfall stacks:create");
+    }
+    let row = |stack: &landfall_runtime::wire::image::StackInfo| {
+        let mark = if stack.name == default { "default" } else { "" };
+        vec![stack.name.clone(), format!("Debian {}", stack.suite), format!("{} MB", stack.size_bytes / 1_000_000), mark.to_owned()]
+    };
+    print!("{}", output::table(&stacks.iter().map(row).collect::<Vec<_>>()));
+    Ok(())
+}
+
+pub(crate) fn stack_create(arg: &ConfigArg, suite: &str, name: Option<String>) -> Result<()> {
+    let (agent, runtime) = agent(arg)?;
+    let name = name.unwrap_or_else(|| stack_name(suite));
+    runtime.block_on(async {
+        let mut session = agent.stack_create(&name, suite).await.map_err(|error| not_here(&error))?;
+        loop {
+            match session.next().await.map_err(|error| CliError::new(format!("making {name}: {}", chain(&error)), "landfall doctor"))? {
+                StackProgress::Line(line) => println!("{}", output::printable(&line)),
+                StackProgress::Ready(stack) => {
+                    println!("{} is ready ({} MB)", stack.name, stack.size_bytes / 1_000_000);
+                    return Ok(());
+                }
+            }
+        }
+    })
+}
+
+/// Stacks are named by Debian's version, as Heroku's are by Ubuntu's; suites without one by their name.
+fn stack_name(suite: &str) -> String {
+    let version = match suite {
+        "bullseye" => "11",
+        "bookworm" => "12",
+        "trixie" => "13",
+        "forky" => "14",
+        other => other,
+    };
+    format!("landfall-{version}")
+}
+
+pub(crate) fn doctor(arg: &ConfigArg, json: JsonArg) -> Result<ExitCode> {
+    let config = agent_config(&Config::load(arg)?)?;
+    let checks = landfall_runtime::doctor(&config);
+    let failed = checks.iter().filter(|check| check.verdict == landfall_runtime::doctor::Verdict::Fail).count();
+    if json.json {
+        output::json(&json!(checks));
+    } else {
+        for check in &checks {
+            println!("{check}");
+        }
+        println!("\n{}", if failed == 0 { "This machine can run Landfall".to_owned() } else { format!("{failed} things keep Landfall from running here; the lines with \"fail\" say what to do") });
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The account made at the first start, for whoever may read its file.
+#[derive(serde::Deserialize)]
+struct First {
+    email: String,
+    password: String,
+}
+
+pub(crate) fn admin(arg: &ConfigArg) -> Result<()> {
+    let config = Config::load(arg)?;
+    let file = config.data_dir.join("admin.toml");
+    let text = std::fs::read_to_string(&file).map_err(|error| CliError::io(format!("reading {}", file.display()), error, "sudo landfall admin   (on the server)"))?;
+    let first: First = toml::from_str(&text).map_err(|error| CliError::io(format!("reading {}", file.display()), error, "sudo landfall restart"))?;
+    println!("Dashboard  http://{}/\nE-mail     {}\nPassword   {}", config.api.listen, first.email, first.password);
     Ok(())
 }

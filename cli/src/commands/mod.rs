@@ -12,6 +12,8 @@ mod ps;
 mod releases;
 mod run;
 
+pub(crate) use auth::teach_git;
+
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
@@ -78,6 +80,8 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Doctor { json, config } => return machine::doctor(&config, json),
         Command::Up { config } => processes::up(&config)?,
         Command::Down { config } => processes::down(&config)?,
+        Command::Restart { config } => processes::restart(&config)?,
+        Command::Admin { config } => machine::admin(&config)?,
         Command::ConfigCheck { config } => machine::config_check(&config)?,
         Command::Completions { shell } => clap_complete::generate(shell, &mut Cli::command(), "landfall", &mut std::io::stdout()),
         Command::Server(config) => return processes::server(&config),

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 pub(crate) use rooms::{agent, agent_config, router, server};
 pub(crate) use supervise::supervise;
-pub(crate) use up::{down, up};
+pub(crate) use up::{down, restart, up};
 
 /// git starts hooks by the name of the file: ours is a link to this program.
 const HOOK_NAME: &str = "pre-receive";

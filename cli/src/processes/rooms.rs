@@ -1,7 +1,11 @@
 //! From the one configuration file to each process's own typed config, and the processes' main functions.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
+use landfall_builder::config::BuildSettings;
+use landfall_builder::{BuildConfig, GitConfig};
+use landfall_controller::config::ServerConfig;
 use landfall_router::{Listen, RouterConfig};
 use landfall_runtime::config::{AgentConfig, Subnet};
 use tokio::signal::unix::{SignalKind, signal};
@@ -73,4 +77,92 @@ fn until_told_to_stop() -> Result<CancellationToken> {
         stop.cancel();
     });
     Ok(token)
+}
+
+fn server_config(config: &Config) -> ServerConfig {
+    let build = &config.build;
+    let defaults = ServerConfig::default();
+    ServerConfig {
+        data_dir: config.data_dir.clone(),
+        run_dir: config.run_dir.clone(),
+        store_url: config.store.url.clone(),
+        api_listen: config.api.listen,
+        ssh_listen: config.ssh.listen,
+        platform_domain: config.platform_domain.clone(),
+        public_port: config.public_port(),
+        stack: config.stack.default.clone(),
+        git: GitConfig {
+            repositories: config.data_dir.join("git"),
+            hooks: config.libexec_dir.join("hooks"),
+            hook_socket: config.run_dir.join("server.sock"),
+            host_key: config.data_dir.join("ssh_host_ed25519_key"),
+            host_label: config.api.listen.to_string(),
+            ..defaults.git
+        },
+        build: BuildConfig {
+            builds: config.data_dir.join("builds"),
+            concurrency: build.at_once,
+            wall: Duration::from_secs(build.minutes * 60),
+            memory_bytes: build.memory_mib << 20,
+            settings: BuildSettings {
+                http_proxy: build.http_proxy.clone(),
+                https_proxy: build.https_proxy.clone(),
+                no_proxy: build.no_proxy.clone(),
+                pip_index: build.pip_index_url.clone(),
+                npm_registry: build.npm_registry.clone(),
+                ca_bundle: build.ca_bundle.clone(),
+                ..BuildSettings::default()
+            },
+            ..defaults.build
+        },
+        timers: defaults.timers,
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| CliError::io("starting", error, "landfall doctor"))
+}
+
+/// The control plane, until SIGTERM.
+pub(crate) fn server(arg: &ConfigArg) -> Result<ExitCode> {
+    let config = Config::load(arg)?;
+    start_logging();
+    runtime()?.block_on(async {
+        let stop = until_told_to_stop()?;
+        ended("server", landfall_controller::server::run(server_config(&config), stop).await)
+    })
+}
+
+/// The container agent, until SIGTERM.
+pub(crate) fn agent(arg: &ConfigArg) -> Result<ExitCode> {
+    let config = agent_config(&Config::load(arg)?)?;
+    start_logging();
+    runtime()?.block_on(async {
+        let stop = until_told_to_stop()?;
+        ended("agent", landfall_runtime::agent::run(config, stop).await.map_err(anyhow::Error::from))
+    })
+}
+
+/// The router, until SIGTERM.
+pub(crate) fn router(arg: &ConfigArg) -> Result<ExitCode> {
+    let config = router_config(&Config::load(arg)?);
+    start_logging();
+    runtime()?.block_on(async {
+        let stop = until_told_to_stop()?;
+        ended("router", landfall_router::run(config, stop).await.map_err(anyhow::Error::from))
+    })
+}
+
+/// The one place where a process's last error is written, with its whole chain.
+fn ended(role: &str, result: anyhow::Result<()>) -> Result<ExitCode> {
+    match result {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(CliError::new(format!("{role}: {error:#}"), "landfall doctor")),
+    }
+}
+
+/// Removes every trace of this instance from the kernel; `true` if there was any.
+pub(crate) fn teardown(config: &Config) -> Result<bool> {
+    let agent = agent_config(config)?;
+    runtime()?.block_on(landfall_runtime::agent::teardown(&agent)).map_err(|error| CliError::new(format!("cleaning up: {:#}", anyhow::Error::from(error)), "landfall doctor"))
 }

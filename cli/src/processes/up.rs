@@ -128,15 +128,28 @@ fn log_in_here(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Stops everything and removes what the kernel holds for us; data stays.
-pub(crate) fn down(arg: &ConfigArg) -> Result<()> {
-    need_root("down")?;
-    let config = Config::load(arg)?;
+/// Stops our own processes, in order. Dynos and their shims are not ours to stop here.
+fn stop_processes(config: &Config) -> Result<bool> {
     let stop = |name: &str| Note::of(&config.run_dir, name).stop(STOP_GRACE * 3).map_err(|error| CliError::io(format!("stopping {name}"), error, "landfall down"));
     let mut ran = stop("supervisor")?;
     for role in ROLES.iter().rev() {
         ran |= stop(role.name)?;
     }
+    Ok(ran)
+}
+
+/// Stops agent, server and router and starts them again, as after an upgrade.
+pub(crate) fn restart(arg: &ConfigArg) -> Result<()> {
+    need_root("restart")?;
+    stop_processes(&Config::load(arg)?)?;
+    up(arg)
+}
+
+/// Stops everything and removes what the kernel holds for us; data stays.
+pub(crate) fn down(arg: &ConfigArg) -> Result<()> {
+    need_root("down")?;
+    let config = Config::load(arg)?;
+    let ran = stop_processes(&config)?;
     let report = super::rooms::teardown(&config)?;
     println!("{}", if ran || report { "Landfall is down; its data is kept" } else { "Landfall was not running" });
     Ok(())
