@@ -226,10 +226,10 @@ impl Request {
 /// A later HTTP is 505; anything else after the target is no HTTP at all.
 fn version_reject(head: &[u8]) -> Reject {
     let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
-    let version = line.rsplit(|&byte| byte == b' ').next().unwrap_or_default();
-    let is_version =
-        matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit());
-    Reject(if is_version { 505 } else { 400 })
+    let mut words = line.split(|&byte| byte == b' ');
+    let version = words.nth(2).filter(|_| words.next().is_none()).unwrap_or_default();
+    let is_later = matches!(version, [b'H', b'T', b'T', b'P', b'/', b'2'..=b'9', b'.', minor] if minor.is_ascii_digit());
+    Reject(if is_later { 505 } else { 400 })
 }
 
 /// Kept as it came; anything else is replaced.
