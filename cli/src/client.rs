@@ -71,6 +71,11 @@ impl Client {
         self.send(method, path, body, headers, &format!("Bearer {token}"))
     }
 
+    /// GET with other credentials than the login's.
+    pub(crate) fn get_as(&self, authorization: &str, path: &str) -> Result<Value> {
+        self.send("GET", path, None, &[], authorization)
+    }
+
     /// POST with other credentials than the token (login).
     pub(crate) fn post_as(&self, authorization: &str, path: &str, body: &Value) -> Result<Value> {
         self.send("POST", path, Some(body), &[], authorization)

@@ -123,6 +123,14 @@ impl Instance {
         })
     }
 
+    /// A request to the Platform API with the user's own token.
+    pub fn api_request(&self, method: &str, path: &str, body: &str) -> Result<http::Answer> {
+        let login = fs::read_to_string(self.dir.join("home/.config/landfall/credentials.toml"))?;
+        let token = login.lines().find_map(|line| line.strip_prefix("token = ")).context("a token")?.trim_matches('"');
+        let headers = [("Accept", "application/vnd.heroku+json; version=3"), ("Content-Type", "application/json"), ("Authorization", &format!("Bearer {token}"))];
+        http::request(self.api, method, "127.0.0.1", path, &headers, body.as_bytes())
+    }
+
     /// The pid of one of its processes.
     pub fn pid(&self, role: &str) -> Result<i32> {
         let note = fs::read_to_string(self.run_dir().join(format!("{role}.pid"))).with_context(|| format!("no note of {role}"))?;
