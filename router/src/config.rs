@@ -106,7 +106,7 @@ impl Default for Limits {
             idle: Duration::from_secs(55),
             boot_wait: Duration::from_secs(75),
             header_timeout: Duration::from_secs(30),
-            keep_alive: Duration::from_secs(60),
+            keep_alive: Duration::from_mins(1),
             upstream_keep_alive: Duration::from_millis(1500),
             active_per_backend: 50,
             backlog_per_backend: 50,

@@ -19,7 +19,7 @@ use crate::pages::Pages;
 use crate::persist;
 use crate::routes::Routes;
 use crate::serve::Shared;
-use crate::serve::accept::accept;
+use crate::serve::accept::{Admission, accept};
 
 /// How often idle connections to dynos are looked over.
 const SWEEP: Duration = Duration::from_millis(500);
@@ -59,7 +59,7 @@ impl Router {
             limits,
             pages,
             log,
-            admission: Default::default(),
+            admission: Admission::default(),
             requests: AtomicU64::new(0),
             accept_failures: AtomicU64::new(0),
             stopping: AtomicBool::new(false),

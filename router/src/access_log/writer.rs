@@ -76,7 +76,7 @@ impl Files {
     fn append(&mut self, dir: &Path, entries: &[Entry], dropped: u64) {
         if let Err(error) = self.try_append(dir, entries, dropped) {
             self.open.remove(dir);
-            if self.complained.is_none_or(|last| last.elapsed() > Duration::from_secs(60)) {
+            if self.complained.is_none_or(|last| last.elapsed() > Duration::from_mins(1)) {
                 self.complained = Some(Instant::now());
                 tracing::warn!(dir = %dir.display(), error = %Chain(&error), "cannot write request lines; requests go on without them");
             }

@@ -173,7 +173,8 @@ impl Request {
         self.put(b"\r\n");
         for header in headers {
             let name = header.name.as_bytes();
-            if !is_ours(name) && !(seen.names_others && seen.connection_names(headers, name)) {
+            let stays = is_ours(name) || (seen.names_others && connection_names(headers, name));
+            if !stays {
                 self.put(name);
                 self.put(b": ");
                 self.put(header.value);
@@ -308,7 +309,7 @@ impl<'h> Seen<'h> {
             bad_expectation: false,
             request_id: None,
         };
-        let (mut lengths, mut codings, mut ids, mut wants_upgrade) = (0, 0, 0, false);
+        let (mut hosts, mut lengths, mut codings, mut ids, mut wants_upgrade) = (0, 0, 0, 0, false);
         for header in headers {
             let (name, value) = (header.name.as_bytes(), header.value);
             if name.len() > max_name {
@@ -320,9 +321,8 @@ impl<'h> Seen<'h> {
             let is = |other: &str| header.name.eq_ignore_ascii_case(other);
             match name.len() {
                 4 if is("host") => {
-                    if seen.host.replace(value).is_some() {
-                        return Err(Reject(400));
-                    }
+                    hosts += 1;
+                    seen.host = Some(value);
                 }
                 6 if is("expect") => seen.bad_expectation |= !value.eq_ignore_ascii_case(b"100-continue"),
                 7 if is("upgrade") => seen.upgrade = Some(value),
@@ -354,7 +354,7 @@ impl<'h> Seen<'h> {
                 _ => {}
             }
         }
-        if lengths + codings > 1 || (codings > 0 && !is_http11) {
+        if hosts != 1 || lengths + codings > 1 || (codings > 0 && !is_http11) {
             return Err(Reject(400));
         }
         // No h2c: an app that agreed to it would speak a protocol that is not checked here.
@@ -362,13 +362,14 @@ impl<'h> Seen<'h> {
         seen.upgrade = seen.upgrade.filter(|value| wants_upgrade && !value.is_empty() && !h2c(value));
         Ok(seen)
     }
+}
 
-    fn connection_names(&self, headers: &[httparse::Header<'_>], name: &[u8]) -> bool {
-        headers
-            .iter()
-            .filter(|header| header.name.eq_ignore_ascii_case("connection"))
-            .any(|header| list(header.value).any(|member| member.eq_ignore_ascii_case(name)))
-    }
+/// Whether a `Connection` field says that this header is for us alone.
+fn connection_names(headers: &[httparse::Header<'_>], name: &[u8]) -> bool {
+    headers
+        .iter()
+        .filter(|header| header.name.eq_ignore_ascii_case("connection"))
+        .any(|header| list(header.value).any(|member| member.eq_ignore_ascii_case(name)))
 }
 
 #[cfg(test)]

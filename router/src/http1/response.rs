@@ -85,7 +85,7 @@ fn read_with<const N: usize>(head: &[u8], asked: Asked, limits: &Limits, out: &m
     for header in parsed.headers.iter() {
         let name = header.name;
         let dropped = is_hop_by_hop(name)
-            || (seen.names_others && seen.connection_names(parsed.headers, name))
+            || (seen.names_others && connection_names(parsed.headers, name))
             || (name.len() == 14 && name.eq_ignore_ascii_case("content-length") && (status < 200 || status == 204 || seen.chunked));
         if !dropped {
             put(out, name.as_bytes(), header.value);
@@ -181,15 +181,15 @@ impl<'h> Seen<'h> {
         }
         Ok(seen)
     }
+}
 
-    /// Framing and routing of the message cannot be taken away by naming them.
-    fn connection_names(&self, headers: &[httparse::Header<'_>], name: &str) -> bool {
-        !name.eq_ignore_ascii_case("content-length")
-            && headers
-                .iter()
-                .filter(|header| header.name.eq_ignore_ascii_case("connection"))
-                .any(|header| list(header.value).any(|member| member.eq_ignore_ascii_case(name.as_bytes())))
-    }
+/// Whether a `Connection` field says that this header is for us alone. The body's length cannot be taken away by naming it.
+fn connection_names(headers: &[httparse::Header<'_>], name: &str) -> bool {
+    !name.eq_ignore_ascii_case("content-length")
+        && headers
+            .iter()
+            .filter(|header| header.name.eq_ignore_ascii_case("connection"))
+            .any(|header| list(header.value).any(|member| member.eq_ignore_ascii_case(name.as_bytes())))
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! One app as requests see it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -65,7 +64,7 @@ impl App {
 
     pub(crate) fn replace(&self, routes: &AppRoutes, backends: Vec<Arc<Backend>>) {
         let old = self.state.load_full();
-        let log = AppLog::keep_or_open(old.log.as_ref(), routes.log_dir.as_ref().map(PathBuf::as_path));
+        let log = AppLog::keep_or_open(old.log.as_ref(), routes.log_dir.as_deref());
         let state = Arc::new(State { mode: routes.mode, removed: false, backends, log });
         // In force first, then closed to those who still hold the old state: they ask again and find the new one.
         self.state.store(Arc::clone(&state));

@@ -113,7 +113,7 @@ pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: Ta
             Err(error) if is_the_peers(&error) => tracing::debug!(%error, "a connection ended before it was accepted"),
             Err(error) => {
                 // Out of descriptors or memory: the connection stays in the queue, so asking again at once would spin.
-                if shared.accept_failures.fetch_add(1, Ordering::Relaxed) % 100 == 0 {
+                if shared.accept_failures.fetch_add(1, Ordering::Relaxed).is_multiple_of(100) {
                     tracing::warn!(%error, "cannot accept connections; trying again every {PAUSE:?}");
                 }
                 tokio::select! {

@@ -14,23 +14,23 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct Rig {
-    pub addr: SocketAddr,
-    pub control: Client,
-    pub dir: Arc<tempfile::TempDir>,
+pub(crate) struct Rig {
+    pub(crate) addr: SocketAddr,
+    pub(crate) control: Client,
+    pub(crate) dir: Arc<tempfile::TempDir>,
     stop: CancellationToken,
     task: Option<JoinHandle<()>>,
     runtime: Option<tokio::runtime::Runtime>,
 }
 
 impl Rig {
-    pub async fn start(limits: Limits) -> Self {
+    pub(crate) async fn start(limits: Limits) -> Self {
         Self::start_in(Arc::new(tempfile::tempdir().unwrap()), limits).await
     }
 
-    pub async fn start_in(dir: Arc<tempfile::TempDir>, limits: Limits) -> Self {
+    pub(crate) async fn start_in(dir: Arc<tempfile::TempDir>, limits: Limits) -> Self {
         let config = RouterConfig {
             listen: vec![Listen::Tcp("127.0.0.1:0".parse().unwrap())],
             control_socket: dir.path().join("router.sock"),
@@ -52,11 +52,11 @@ impl Rig {
     }
 
     /// One app, `blog`, with these dynos.
-    pub async fn blog(&self, mode: Mode, dynos: &[SocketAddr]) {
+    pub(crate) async fn blog(&self, mode: Mode, dynos: &[SocketAddr]) {
         self.control.replace_table(Table { generation: 1, apps: vec![self.app(mode, dynos)] }).await.unwrap();
     }
 
-    pub fn app(&self, mode: Mode, dynos: &[SocketAddr]) -> AppRoutes {
+    pub(crate) fn app(&self, mode: Mode, dynos: &[SocketAddr]) -> AppRoutes {
         let backends =
             dynos.iter().enumerate().map(|(at, &addr)| Backend { id: format!("b-{addr}"), addr, dyno: format!("web.{}", at + 1) });
         AppRoutes {
@@ -69,36 +69,36 @@ impl Rig {
         }
     }
 
-    pub fn log_dir(&self) -> std::path::PathBuf {
+    pub(crate) fn log_dir(&self) -> std::path::PathBuf {
         self.dir.path().join("logs/app-1")
     }
 
-    pub async fn connect(&self) -> TcpStream {
+    pub(crate) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.addr).await.unwrap()
     }
 
     /// Says it and returns everything until the router closes.
-    pub async fn ask(&self, words: impl AsRef<[u8]>) -> String {
+    pub(crate) async fn ask(&self, words: impl AsRef<[u8]>) -> String {
         let mut stream = self.connect().await;
         stream.write_all(words.as_ref()).await.unwrap();
         read_all(&mut stream).await
     }
 
-    pub async fn get(&self, path: &str) -> String {
+    pub(crate) async fn get(&self, path: &str) -> String {
         self.ask(format!("GET {path} HTTP/1.1\r\nHost: blog.localhost\r\nConnection: close\r\n\r\n")).await
     }
 
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.stop.cancel();
         within(self.task.take().unwrap()).await.unwrap();
     }
 
-    pub fn begin_stop(&self) {
+    pub(crate) fn begin_stop(&self) {
         self.stop.cancel();
     }
 
     /// The router dies on the spot: no draining, no farewell.
-    pub async fn kill(mut self) -> Arc<tempfile::TempDir> {
+    pub(crate) async fn kill(mut self) -> Arc<tempfile::TempDir> {
         self.runtime.take().unwrap().shutdown_background();
         let socket = self.dir.path().join("router.sock");
         eventually(|| std::os::unix::net::UnixStream::connect(&socket).is_err().then_some(())).await;
@@ -106,7 +106,7 @@ impl Rig {
     }
 
     /// The router's lines in the app's log, once there are `count`; ids, ports and times made plain.
-    pub async fn log(&self, count: usize) -> String {
+    pub(crate) async fn log(&self, count: usize) -> String {
         let path = self.log_dir().join("router.log");
         let lines = eventually(|| {
             let lines: Vec<String> = std::fs::read_to_string(&path).unwrap_or_default().lines().map(str::to_owned).collect();
@@ -139,7 +139,7 @@ fn plain(line: &str) -> String {
 }
 
 /// Polls until there is an answer, for a while.
-pub async fn eventually<T>(mut probe: impl FnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(mut probe: impl FnMut() -> Option<T>) -> T {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         if let Some(value) = probe() {
@@ -150,11 +150,11 @@ pub async fn eventually<T>(mut probe: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-pub async fn within<F: Future>(future: F) -> F::Output {
+pub(crate) async fn within<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
 }
 
-pub async fn read_all(stream: &mut TcpStream) -> String {
+pub(crate) async fn read_all(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     // A reset ends it as well: what came before counts.
     let _ = within(stream.read_to_end(&mut bytes)).await;
@@ -162,7 +162,7 @@ pub async fn read_all(stream: &mut TcpStream) -> String {
 }
 
 /// Reads until the text ends with `end`.
-pub async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+pub(crate) async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     let mut bytes = Vec::new();
     while !bytes.ends_with(end.as_bytes()) {
         match within(stream.read_u8()).await {
@@ -174,7 +174,7 @@ pub async fn read_until(stream: &mut TcpStream, end: &str) -> String {
 }
 
 /// A dyno whose every connection is handled by `handle`.
-pub async fn dyno<F, Fut>(handle: F) -> SocketAddr
+pub(crate) async fn dyno<F, Fut>(handle: F) -> SocketAddr
 where
     F: Fn(TcpStream) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send,
@@ -192,7 +192,7 @@ where
 }
 
 /// A dyno that answers every request with these bytes, and counts connections.
-pub async fn answering(response: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
+pub(crate) async fn answering(response: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
     let connections = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&connections);
     let addr = dyno(move |mut stream| {
@@ -210,7 +210,7 @@ pub async fn answering(response: &'static str) -> (SocketAddr, Arc<AtomicUsize>)
 }
 
 /// A dyno that reads one head, sends these bytes, and closes.
-pub async fn blurting(response: Vec<u8>) -> SocketAddr {
+pub(crate) async fn blurting(response: Vec<u8>) -> SocketAddr {
     dyno(move |mut stream| {
         let response = response.clone();
         async move {
@@ -221,10 +221,10 @@ pub async fn blurting(response: Vec<u8>) -> SocketAddr {
     .await
 }
 
-pub const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nHello, world!";
+pub(crate) const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nHello, world!";
 
 /// One head, its empty line included; `None` at the end of the stream.
-pub async fn read_head(stream: &mut TcpStream) -> Option<String> {
+pub(crate) async fn read_head(stream: &mut TcpStream) -> Option<String> {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\n") {
         bytes.push(stream.read_u8().await.ok()?);
@@ -232,16 +232,16 @@ pub async fn read_head(stream: &mut TcpStream) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-pub fn status(response: &str) -> u16 {
+pub(crate) fn status(response: &str) -> u16 {
     response.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no response: {response:?}"))
 }
 
-pub fn exists(path: &Path) -> bool {
+pub(crate) fn exists(path: &Path) -> bool {
     path.exists()
 }
 
 /// An address where nobody listens.
-pub async fn nobody() -> SocketAddr {
+pub(crate) async fn nobody() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap()
 }

@@ -84,7 +84,7 @@ proptest::proptest! {
     ) {
         let mut head = format!("POST {target} HTTP/1.1\r\nHost: a.b\r\n");
         for (name, value) in fields {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            head.extend([&name, ": ", &value, "\r\n"]);
         }
         head.push_str("\r\n");
         if let Ok(mut request) = read(head.as_bytes()) {
