@@ -13,6 +13,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+mod probe;
 mod spawn;
 mod sys;
 
@@ -28,6 +29,9 @@ struct Program {
 }
 
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some("probe") {
+        std::process::exit(probe::run());
+    }
     std::process::exit(run().unwrap_or(125));
 }
 

@@ -1,6 +1,6 @@
 //! Parent of one container: makes it, holds its streams, tells its status, and outlives the agent. Single-threaded, no tokio.
 //!
-//! `landfall-shim CONFIG` · `landfall-shim cleanup CONFIG` · `landfall-shim selftest`; see `landfall_runtime_wire::shim` for the contract.
+//! `landfall-shim CONFIG` · `landfall-shim cleanup CONFIG` · `landfall-shim selftest INIT EMPTY_DIR`; see `landfall_runtime_wire::shim` for the contract.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -22,17 +22,19 @@ mod program;
 mod requests;
 mod root;
 mod seccomp;
+mod selftest;
 mod setup;
 mod spec;
 mod supervise;
 mod sys;
 
-const USAGE: &str = "usage: landfall-shim CONFIG | landfall-shim cleanup CONFIG";
+const USAGE: &str = "usage: landfall-shim CONFIG | landfall-shim cleanup CONFIG | landfall-shim selftest INIT EMPTY_DIR";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["cleanup", config] => setup::load(Path::new(config)).map_err(|error| error.to_string()).and_then(|config| exit::cleanup(&config)),
+        ["selftest", init, dir] => selftest::run(Path::new(init), Path::new(dir)),
         [config] if !config.starts_with('-') => setup::load(Path::new(config)).map_err(|error| error.to_string()).and_then(launch),
         _ => Err(USAGE.to_owned()),
     };

@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::error::{Result, ShimError, call, on};
 
@@ -16,14 +16,13 @@ const DIRECTORIES: [(&str, u32); 6] = [("dev", 0o755), ("proc", 0o555), ("sys", 
 /// A root being prepared.
 pub(crate) struct Places {
     root: OwnedFd,
-    owner: (Uid, Gid),
 }
 
 impl Places {
-    /// Opens the root and makes sure of its directories.
-    pub(crate) fn open(root: &Path, user_base: u32) -> Result<Self> {
+    /// Opens the root and makes sure of its directories. Whoever calls has the container root's file system ids.
+    pub(crate) fn open(root: &Path) -> Result<Self> {
         let fd = open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map_err(on("open", root))?;
-        let places = Self { root: fd, owner: (Uid::from_raw(user_base), Gid::from_raw(user_base)) };
+        let places = Self { root: fd };
         for (name, mode) in DIRECTORIES {
             places.directory(&places.root, name, mode)?;
         }
@@ -40,8 +39,7 @@ impl Places {
             Err(errno) => return Err(on("look at", path)(errno)),
         }
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let file = openat(&parent, name.as_str(), flags, Mode::from_bits_truncate(0o644)).map_err(on("make in the image", path))?;
-        fchown(&file, Some(self.owner.0), Some(self.owner.1)).map_err(on("own", path))
+        openat(&parent, name.as_str(), flags, Mode::from_bits_truncate(0o644)).map_err(on("make in the image", path)).map(drop)
     }
 
     /// An empty place for a directory mount.
@@ -84,7 +82,6 @@ impl Places {
             ShimError::Root { path: name.to_owned(), what }
         })?;
         if made {
-            fchown(&dir, Some(self.owner.0), Some(self.owner.1)).map_err(on("own", name))?;
             fchmod(&dir, Mode::from_bits_truncate(mode)).map_err(on("set the mode of", name))?;
         }
         Ok(dir)

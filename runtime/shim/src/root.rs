@@ -48,7 +48,10 @@ pub(crate) fn mount_root(recipe: &RootRecipe, user_base: u32, scratch: &Path, ta
     let before = std::env::current_dir().map_err(|e| call("read the working directory")(errno(&e)))?;
     std::env::set_current_dir(scratch).map_err(|e| on("enter", scratch)(errno(&e)))?;
     let flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID;
-    let mounted = mount(Some("overlay"), target, Some("overlay"), flags, Some(options.as_str())).map_err(on("mount the overlay of", &recipe.upper));
+    // The overlay works on upper and work with the ids it is mounted with, and host root has no id in the block: it must be the container's root.
+    let mounted = sys::with_fs_ids(user_base, user_base, || mount(Some("overlay"), target, Some("overlay"), flags, Some(options.as_str())))
+        .and_then(|mounted| mounted)
+        .map_err(on("mount the overlay of", &recipe.upper));
     std::env::set_current_dir(&before).map_err(|e| on("enter", &before)(errno(&e)))?;
     mounted?;
     // The overlay holds its own clones; nothing else needs a path to the layers.

@@ -106,7 +106,6 @@ fn listen(socket: &Path) -> Result<UnixListener> {
 
 /// Writes the given files and makes a place inside for each mount.
 fn prepare_places(config: &ShimConfig, rootfs: &Path, files: &Path) -> Result<Vec<Place>> {
-    let inside = Places::open(rootfs, config.user_base)?;
     let mut places = vec![Place { source: config.init.clone(), target: PathBuf::from(spec::INIT), exec: true }];
     let texts = [("/etc/hosts", &config.hosts), ("/etc/resolv.conf", &config.resolv_conf)];
     let given = texts.into_iter().filter_map(|(path, text)| Some((PathBuf::from(path), 0o644, text.as_ref()?.as_bytes(), true)));
@@ -123,9 +122,12 @@ fn prepare_places(config: &ShimConfig, rootfs: &Path, files: &Path) -> Result<Ve
     for bind in &config.binds {
         places.push(Place { source: bind.source.clone(), target: bind.target.clone(), exec: true });
     }
-    for place in &places {
-        if place.source.is_dir() { inside.dir(&place.target)? } else { inside.file(&place.target)? }
-    }
+    // Host root has no id inside: what is made here is made as the container's root.
+    crate::sys::with_fs_ids(config.user_base, config.user_base, || {
+        let inside = Places::open(rootfs)?;
+        places.iter().try_for_each(|place| if place.source.is_dir() { inside.dir(&place.target) } else { inside.file(&place.target) })
+    })
+    .map_err(call("take the container's ids"))??;
     Ok(places)
 }
 

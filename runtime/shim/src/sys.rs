@@ -106,3 +106,40 @@ pub(crate) fn trim_heap() {
     // SAFETY: takes an integer.
     unsafe { libc::malloc_trim(0) };
 }
+
+/// Runs `act` with these file system ids and all capabilities we are permitted: leaving file system id 0 drops some.
+pub(crate) fn with_fs_ids<T>(uid: u32, gid: u32, act: impl FnOnce() -> T) -> nix::Result<T> {
+    use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
+    let (old_uid, old_gid) = (setfsuid(Uid::from_raw(uid)), setfsgid(Gid::from_raw(gid)));
+    let raised = raise_capabilities();
+    let done = raised.map(|()| act());
+    setfsuid(old_uid);
+    setfsgid(old_gid);
+    raise_capabilities()?;
+    done
+}
+
+fn raise_capabilities() -> nix::Result<()> {
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: i32,
+    }
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    struct Data {
+        effective: u32,
+        permitted: u32,
+        inheritable: u32,
+    }
+    // _LINUX_CAPABILITY_VERSION_3: two words of each set.
+    let mut header = Header { version: 0x2008_0522, pid: 0 };
+    let mut data = [Data::default(); 2];
+    // SAFETY: header and data have the layout and length that version 3 has; both outlive the call.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) })?;
+    for word in &mut data {
+        word.effective = word.permitted;
+    }
+    // SAFETY: as above.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, data.as_ptr()) }).map(drop)
+}
