@@ -7,24 +7,32 @@
 //! Not here: HTTP, processes, and decisions about what to do with what is remembered.
 
 mod access;
-mod api;
+mod apps;
+mod builds;
 mod config;
+mod config_vars;
+mod db;
+mod desired;
 mod error;
+mod formation;
+mod migrate;
+mod notes;
 mod nouns;
+mod password;
+mod people;
+mod releases;
+mod row;
+mod seal;
+mod sharing;
+mod ssh_key;
+mod store;
 
 pub use access::{AppIdentity, AppScope, Principal, Role, SystemScope};
 pub use config::StoreConfig;
 pub use error::{Result, StoreError};
 pub use nouns::*;
+pub use password::hash_password;
+pub use store::Store;
 
 /// Config keys and values of one app together may take this many bytes (Heroku's limit).
 pub const MAX_CONFIG_BYTES: usize = 64 * 1024;
-
-/// The store. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Store {}
-
-/// Turns a password into a PHC string for [`NewAccount::password_hash`].
-pub fn hash_password(_password: &str) -> String {
-    todo!()
-}
