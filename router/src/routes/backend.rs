@@ -1,8 +1,8 @@
 //! One web dyno as requests see it: how busy it is, whether it answers, and its idle connections.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
@@ -29,7 +29,8 @@ pub(crate) struct Backend {
     /// Milliseconds on the router's clock.
     quarantined_until: AtomicU64,
     timed_out: AtomicBool,
-    idle: ArrayQueue<Upstream>,
+    /// Made with the first connection that is kept: most apps of a large table are silent.
+    idle: OnceLock<ArrayQueue<Upstream>>,
     drained: Notify,
 }
 
@@ -45,7 +46,7 @@ impl Backend {
             removed: AtomicBool::new(false),
             quarantined_until: AtomicU64::new(0),
             timed_out: AtomicBool::new(false),
-            idle: ArrayQueue::new(MAX_IDLE),
+            idle: OnceLock::new(),
             drained: Notify::new(),
         }
     }
@@ -62,7 +63,7 @@ impl Backend {
     /// It left the table.
     pub(super) fn retire(&self) {
         self.removed.store(true, Ordering::SeqCst);
-        while self.idle.pop().is_some() {}
+        while self.pop_idle().is_some() {}
     }
 
     /// It is in the table (again).
@@ -87,7 +88,7 @@ impl Backend {
 
     /// An idle connection that is still good, as far as can be known without asking.
     pub(crate) fn idle_connection(&self, max_idle: Duration, now: Instant) -> Option<Upstream> {
-        while let Some(upstream) = self.idle.pop() {
+        while let Some(upstream) = self.pop_idle() {
             if upstream.is_fresh(max_idle, now) {
                 return Some(upstream);
             }
@@ -95,11 +96,15 @@ impl Backend {
         None
     }
 
+    fn pop_idle(&self) -> Option<Upstream> {
+        self.idle.get()?.pop()
+    }
+
     /// Gives a connection back for another request.
     pub(crate) fn keep(&self, upstream: Upstream) {
         if !self.removed.load(Ordering::SeqCst) {
             // A full queue drops the connection: there are enough.
-            let _ = self.idle.push(upstream);
+            let _ = self.idle.get_or_init(|| ArrayQueue::new(MAX_IDLE)).push(upstream);
             if self.removed.load(Ordering::SeqCst) {
                 self.retire();
             }
@@ -108,9 +113,10 @@ impl Backend {
 
     /// Closes connections that were idle for too long or that the dyno closed.
     pub(crate) fn close_idle(&self, max_idle: Duration, now: Instant) {
-        for _ in 0..self.idle.len() {
-            match self.idle.pop() {
-                Some(upstream) if upstream.is_fresh(max_idle, now) => drop(self.idle.push(upstream)),
+        let Some(idle) = self.idle.get() else { return };
+        for _ in 0..idle.len() {
+            match idle.pop() {
+                Some(upstream) if upstream.is_fresh(max_idle, now) => drop(idle.push(upstream)),
                 Some(_) => {}
                 None => break,
             }
