@@ -2,8 +2,12 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+
+use rustix::fs::{self as rfs, AtFlags, FileType, Mode, OFlags};
 
 use crate::fault::{Doing as _, Result};
 
@@ -33,59 +37,79 @@ pub(crate) enum Owner {
 }
 
 /// Copies a tree: files, directories, links, hard links between its own files. Set-id bits and extended attributes are dropped; devices,
-/// sockets and fifos are left out. `to` must not exist or be an empty directory. Sharing blocks where the file system can.
+/// sockets and fifos are left out. `to` must not exist or be an empty directory of ours. The source is walked by descriptors, so its owner
+/// cannot lead us out of it by swapping a directory for a link. Blocks are shared where the file system can.
 pub(crate) fn copy_tree(from: &Path, to: &Path, owner: Owner) -> io::Result<()> {
-    let mut linked = std::collections::HashMap::new();
-    copy_entry(from, to, owner, &mut linked)
+    let dir = rfs::open(from, DIRECTORY, Mode::empty())?;
+    let stat = rfs::fstat(&dir)?;
+    copy_dir(&dir, to, owner, &mut Linked::new())?;
+    settle_copy(to, &stat, owner)
 }
 
 type Linked = std::collections::HashMap<(u64, u64), std::path::PathBuf>;
 
-fn copy_entry(from: &Path, to: &Path, owner: Owner, linked: &mut Linked) -> io::Result<()> {
-    let meta = fs::symlink_metadata(from)?;
-    let kind = meta.file_type();
-    if kind.is_dir() {
-        if let Err(error) = fs::create_dir(to)
-            && error.kind() != io::ErrorKind::AlreadyExists
-        {
-            return Err(error);
-        }
-        for entry in fs::read_dir(from)? {
-            let entry = entry?;
-            copy_entry(&entry.path(), &to.join(entry.file_name()), owner, linked)?;
-        }
-    } else if kind.is_symlink() {
-        std::os::unix::fs::symlink(fs::read_link(from)?, to)?;
-    } else if kind.is_file() {
-        if meta.nlink() > 1 {
-            if let Some(first) = linked.get(&(meta.dev(), meta.ino())) {
-                return fs::hard_link(first, to);
-            }
-            linked.insert((meta.dev(), meta.ino()), to.to_path_buf());
-        }
-        let mut source = fs::OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(from)?;
-        let mut target = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(to)?;
-        if rustix::fs::ioctl_ficlone(&target, &source).is_err() {
-            io::copy(&mut source, &mut target)?;
-        }
-    } else {
-        return Ok(());
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+fn copy_dir(from: &OwnedFd, to: &Path, owner: Owner, linked: &mut Linked) -> io::Result<()> {
+    match fs::create_dir(to) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
     }
+    for entry in rfs::Dir::read_from(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_bytes() == b"." || name.to_bytes() == b".." {
+            continue;
+        }
+        let target = to.join(std::ffi::OsStr::from_bytes(name.to_bytes()));
+        let stat = rfs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => copy_dir(&rfs::openat(from, name, DIRECTORY, Mode::empty())?, &target, owner, linked)?,
+            FileType::Symlink => {
+                let text = rfs::readlinkat(from, name, Vec::new())?;
+                std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(text.to_bytes()), &target)?;
+            }
+            FileType::RegularFile => {
+                if let Some(first) = linked.get(&(stat.st_dev, stat.st_ino)) {
+                    fs::hard_link(first, &target)?;
+                    continue;
+                }
+                if stat.st_nlink > 1 {
+                    linked.insert((stat.st_dev, stat.st_ino), target.clone());
+                }
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                let mut source = fs::File::from(rfs::openat(from, name, flags, Mode::empty())?);
+                if !source.metadata()?.is_file() {
+                    continue;
+                }
+                let mut copy =
+                    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(&target)?;
+                if rfs::ioctl_ficlone(&copy, &source).is_err() {
+                    io::copy(&mut source, &mut copy)?;
+                }
+            }
+            _ => continue,
+        }
+        settle_copy(&target, &stat, owner)?;
+    }
+    Ok(())
+}
+
+fn settle_copy(to: &Path, stat: &rfs::Stat, owner: Owner) -> io::Result<()> {
     let (uid, gid) = match owner {
-        Owner::Keep => (meta.uid(), meta.gid()),
+        Owner::Keep => (stat.st_uid, stat.st_gid),
         Owner::All(uid, gid) => (uid, gid),
     };
     std::os::unix::fs::lchown(to, Some(uid), Some(gid))?;
-    if !kind.is_symlink() {
-        fs::set_permissions(to, fs::Permissions::from_mode(meta.mode() & 0o1777))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+        fs::set_permissions(to, fs::Permissions::from_mode(stat.st_mode & 0o1777))?;
     }
-    let time = |seconds, nanos| rustix::fs::Timespec { tv_sec: seconds, tv_nsec: nanos };
-    let times = rustix::fs::Timestamps {
-        last_access: time(meta.atime(), meta.atime_nsec()),
-        last_modification: time(meta.mtime(), meta.mtime_nsec()),
+    let time = |seconds, nanos| rfs::Timespec { tv_sec: seconds, tv_nsec: nanos as i64 };
+    let times = rfs::Timestamps {
+        last_access: time(stat.st_atime as i64, stat.st_atime_nsec),
+        last_modification: time(stat.st_mtime as i64, stat.st_mtime_nsec),
     };
-    rustix::fs::utimensat(rustix::fs::CWD, to, &times, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
-    Ok(())
+    Ok(rfs::utimensat(rfs::CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 /// Bytes a tree takes on disk. What vanishes meanwhile counts nothing.
@@ -126,4 +150,28 @@ pub(crate) fn make_dirs(root: &Path, path: &Path, owner: u32) -> io::Result<std:
         }
     }
     Ok(at)
+}
+
+/// A regular file below `root` of at most `max` bytes; no component may be a link. `None` if there is none.
+pub(crate) fn read_inside(root: &Path, path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
+    use std::io::Read as _;
+    let path = path.strip_prefix("/").unwrap_or(path);
+    let dir = rfs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let resolve = rfs::ResolveFlags::BENEATH | rfs::ResolveFlags::NO_SYMLINKS | rfs::ResolveFlags::NO_MAGICLINKS;
+    let file = match rfs::openat2(&dir, path, flags, Mode::empty(), resolve) {
+        Ok(file) => fs::File::from(file),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut content = Vec::new();
+    file.take(max + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > max {
+        return Err(io::Error::other(format!("it is longer than {max} bytes")));
+    }
+    Ok(Some(content))
 }

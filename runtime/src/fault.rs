@@ -26,9 +26,11 @@ impl<T, E: Into<std::io::Error>> Doing<T> for std::result::Result<T, E> {
         self.map_err(|error| {
             let error: std::io::Error = error.into();
             match error.kind() {
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                    fault_hint(FaultCode::DiskFull, format!("{what}: the disk is full"), "Free some space, or remove unused images with: landfall gc")
-                }
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => fault_hint(
+                    FaultCode::DiskFull,
+                    format!("{what}: the disk is full"),
+                    "Free some space, or remove unused images with: landfall gc",
+                ),
                 std::io::ErrorKind::NotFound => fault(FaultCode::NotFound, format!("{what}: not found")),
                 _ => fault(FaultCode::Internal, format!("{what}: {error}")),
             }

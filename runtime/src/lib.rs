@@ -2,6 +2,7 @@
 //!
 //! It knows no apps' names, no HTTP and no database. [`client::Agent`] is all that the rest of Landfall sees of it.
 
+pub mod agent;
 pub mod client;
 pub mod config;
 mod disk;
@@ -9,7 +10,9 @@ mod fault;
 mod frames;
 mod net;
 mod overlay;
+mod stack;
 mod store;
 
 pub use config::{AgentConfig, AgentLimits, Subnet};
+pub use fault::Result;
 pub use landfall_runtime_wire as wire;

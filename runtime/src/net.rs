@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use crate::config::AgentConfig;
 use crate::fault::{Doing as _, Result};
 
-pub(crate) use link::{host_links, join, remove_leftovers, remove_link};
+pub(crate) use link::{host_link, host_links, join, remove_leftovers, remove_link};
 
 /// Makes the bridge and the rules, or brings what is there up to date. Safe to repeat while containers run.
 pub(crate) fn set_up(config: &AgentConfig) -> Result<()> {

@@ -52,7 +52,9 @@ pub(crate) fn join(bridge: &str, id: &str, pid: i32, address: Ipv4Addr, prefix: 
             .number(libc::IFLA_MASTER, bridge_index)
             .nested(libc::IFLA_LINKINFO, &[], |m| {
                 m.text(libc::IFLA_INFO_KIND, "veth").nested(libc::IFLA_INFO_DATA, &[], |m| {
-                    m.nested(VETH_INFO_PEER, &link_info(0, 0, 0, 0), |m| m.text(libc::IFLA_IFNAME, "eth0").number(libc::IFLA_NET_NS_FD, peer))
+                    m.nested(VETH_INFO_PEER, &link_info(0, 0, 0, 0), |m| {
+                        m.text(libc::IFLA_IFNAME, "eth0").number(libc::IFLA_NET_NS_FD, peer)
+                    })
                 })
             })
     };
@@ -64,8 +66,9 @@ pub(crate) fn join(bridge: &str, id: &str, pid: i32, address: Ipv4Addr, prefix: 
         netlink.ask(pair()).doing(doing())?;
     }
     let index = if_nametoindex(name.as_str()).doing(doing())?;
-    let isolated = Message::new(libc::RTM_SETLINK, 0, &link_info(libc::AF_BRIDGE as u8, index, 0, 0))
-        .nested(libc::IFLA_PROTINFO | NESTED, &[], |m| m.attribute(IFLA_BRPORT_ISOLATED, &[1]));
+    let isolated =
+        Message::new(libc::RTM_SETLINK, 0, &link_info(libc::AF_BRIDGE as u8, index, 0, 0))
+            .nested(libc::IFLA_PROTINFO | NESTED, &[], |m| m.attribute(IFLA_BRPORT_ISOLATED, &[1]));
     netlink.ask(isolated).doing(doing())?;
     let inside = std::thread::Builder::new().name("netns".to_owned()).spawn(move || inside(namespace, address, prefix, gateway));
     inside.and_then(|helper| helper.join().unwrap_or_else(|_| Err(io::Error::other("the helper thread failed")))).doing(doing())
@@ -81,11 +84,11 @@ fn inside(namespace: OwnedFd, address: Ipv4Addr, prefix: u8, gateway: Ipv4Addr) 
     netlink.ask(add_address(eth0, address, prefix))?;
     netlink.ask(Message::new(libc::RTM_NEWLINK, 0, &link_info(0, eth0, UP, UP)))?;
     // struct rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type, flags
-    let mut fixed = [libc::AF_INET as u8, 0, 0, 0, libc::RT_TABLE_MAIN, libc::RTPROT_BOOT, libc::RT_SCOPE_UNIVERSE, libc::RTN_UNICAST, 0, 0, 0, 0];
+    let mut fixed =
+        [libc::AF_INET as u8, 0, 0, 0, libc::RT_TABLE_MAIN, libc::RTPROT_BOOT, libc::RT_SCOPE_UNIVERSE, libc::RTN_UNICAST, 0, 0, 0, 0];
     fixed[8..].copy_from_slice(&0_u32.to_ne_bytes());
-    let route = Message::new(libc::RTM_NEWROUTE, CREATE, &fixed)
-        .attribute(libc::RTA_GATEWAY, &gateway.octets())
-        .number(libc::RTA_OIF, eth0);
+    let route =
+        Message::new(libc::RTM_NEWROUTE, CREATE, &fixed).attribute(libc::RTA_GATEWAY, &gateway.octets()).number(libc::RTA_OIF, eth0);
     netlink.ask(route)
 }
 

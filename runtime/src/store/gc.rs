@@ -12,7 +12,12 @@ use crate::fault::{Doing as _, Result};
 impl Store {
     /// Removes images that are neither kept nor named by `keep_references`, then blobs and layers no image and no keep list names.
     /// `keep_reference` says which names survive; a name whose image nobody keeps otherwise goes with it.
-    pub(crate) fn gc(&self, keep_images: &BTreeSet<String>, keep_layers: &BTreeSet<String>, stack: impl Fn(&str) -> bool) -> Result<GcReport> {
+    pub(crate) fn gc(
+        &self,
+        keep_images: &BTreeSet<String>,
+        keep_layers: &BTreeSet<String>,
+        stack: impl Fn(&str) -> bool,
+    ) -> Result<GcReport> {
         self.alone(|| {
             let mut references = self.references()?;
             references.retain(|name, digest| stack(name) || keep_images.contains(digest));
@@ -24,7 +29,9 @@ impl Store {
                 let Ok((manifest, _)) = self.documents(digest) else { continue };
                 blobs.insert(digest.clone());
                 blobs.extend(manifest["config"]["digest"].as_str().map(str::to_owned));
-                layers.extend(manifest["layers"].as_array().into_iter().flatten().filter_map(|layer| Some(layer["digest"].as_str()?.to_owned())));
+                layers.extend(
+                    manifest["layers"].as_array().into_iter().flatten().filter_map(|layer| Some(layer["digest"].as_str()?.to_owned())),
+                );
             }
             let mut report = GcReport::default();
             for blob in fs::read_dir(self.root.join("blobs/sha256")).doing("reading the blobs")?.flatten() {

@@ -29,7 +29,8 @@ impl Store {
         }
         let layer = self.layer_commit(staged)?;
         let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-        let config = ImageConfig { env: vec![("PATH".to_owned(), path.to_owned())], cmd: vec!["/bin/sh".to_owned()], ..ImageConfig::default() };
+        let config =
+            ImageConfig { env: vec![("PATH".to_owned(), path.to_owned())], cmd: vec!["/bin/sh".to_owned()], ..ImageConfig::default() };
         self.image_put(&[layer], &config, Some(reference))
     }
 }

@@ -143,6 +143,20 @@ pub(crate) fn settle(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes devices, sockets and fifos that a package manager left in an upper directory; deletion marks stay.
+pub(crate) fn settle_devices(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let (kind, path) = (entry.file_type()?, entry.path());
+        if kind.is_dir() {
+            settle_devices(&path)?;
+        } else if !kind.is_file() && !kind.is_symlink() && !is_whiteout(&fs::symlink_metadata(&path)?) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

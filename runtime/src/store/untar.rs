@@ -99,7 +99,8 @@ pub(crate) fn read(tar: impl Read, to: Option<&Path>, limits: TarLimits) -> Resu
                 files.insert(path);
                 if let Some(target) = &target {
                     clear(target)?;
-                    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(target)?;
+                    let mut file =
+                        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(target)?;
                     io::copy(&mut entry, &mut file)?;
                     file.set_permissions(fs::Permissions::from_mode(mode))?;
                     std::os::unix::fs::lchown(target, Some(owner.0), Some(owner.1))?;

@@ -1,0 +1,248 @@
+//! From a finished build's root to an image. What the build did not touch is reused without reading it; what only the build made is renamed;
+//! the rest is copied out of the merged view.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use landfall_runtime_wire::agent::FaultCode;
+use landfall_runtime_wire::build::{CommittedImage, CommittedLayer, ExportApp, ExportLayer, ExportPlan, ExtraContent, ExtraEntry};
+use landfall_runtime_wire::image::LayerInfo;
+
+use super::Core;
+use super::builds::{BUILD_USER, Build, relative};
+use crate::disk::{Owner, copy_tree, make_dirs};
+use crate::fault::{Doing as _, Result, fault};
+use crate::overlay::Overlay;
+use crate::store::{Staged, tree};
+
+/// The merged root of a finished build, to read.
+pub(super) fn view(core: &Core, build: &Build) -> Overlay {
+    let lowers = std::iter::once(build.upper.clone()).chain(build.lowers.iter().cloned()).collect();
+    Overlay { layers: core.store.root().join("layers"), lowers, upper: None }
+}
+
+/// Makes the image.
+pub(super) fn commit(core: &Core, build: &Build, plan: ExportPlan) -> Result<CommittedImage> {
+    let base = core.store.image(&plan.base)?;
+    let mut layers = Vec::new();
+    for layer in &plan.layers {
+        layers.push(export(core, build, layer)?);
+    }
+    let app = match &plan.app {
+        Some(app) => export_app(core, build, app)?,
+        None => Vec::new(),
+    };
+    let mut all = base.info.layers.clone();
+    all.extend(plan.layers.iter().zip(&layers).filter(|(asked, _)| asked.in_image).map(|(_, made)| made.layer.clone()));
+    all.extend(app.iter().map(|made| made.layer.clone()));
+    if !plan.extra.is_empty() {
+        all.push(extra(core, &plan.extra)?);
+    }
+    let info = core.store.image_put(&all, &plan.config, plan.reference.as_deref())?;
+    Ok(CommittedImage { digest: info.digest, layers, app, size_bytes: all.iter().map(|layer| layer.size_bytes).sum() })
+}
+
+/// What the upper directory says about a path.
+#[derive(Debug, PartialEq, Eq)]
+enum Touched {
+    No,
+    Yes,
+    Deleted,
+}
+
+/// Did the build write at or below `path`? Directories without content of their own (copied up for a time stamp) do not count.
+fn touched(upper: &Path, path: &Path) -> io::Result<Touched> {
+    let mut at = upper.to_path_buf();
+    for part in path.components() {
+        at.push(part);
+        match fs::symlink_metadata(&at) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Touched::No),
+            Err(error) => return Err(error),
+            Ok(meta) if tree::is_whiteout(&meta) => return Ok(Touched::Deleted),
+            Ok(meta) if !meta.is_dir() || tree::is_opaque(&at) => return Ok(Touched::Yes),
+            Ok(_) => {}
+        }
+    }
+    Ok(if holds_anything(&at)? { Touched::Yes } else { Touched::No })
+}
+
+fn holds_anything(dir: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_dir() || tree::is_opaque(&entry.path()) || holds_anything(&entry.path())? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn export(core: &Core, build: &Build, asked: &ExportLayer) -> Result<CommittedLayer> {
+    let path = relative(&asked.path)?;
+    let touched = touched(&build.upper, path).doing(format!("looking at {}", asked.path.display()))?;
+    if touched == Touched::Deleted {
+        return Err(fault(FaultCode::NotFound, format!("the build deleted {}", asked.path.display())));
+    }
+    if let Some(diff_id) = asked.reuse.as_ref().filter(|_| touched == Touched::No) {
+        return Ok(CommittedLayer { path: asked.path.clone(), layer: core.store.layer_info(diff_id)?, unchanged: true });
+    }
+    let staged = take(core, build, path)?;
+    Ok(CommittedLayer { path: asked.path.clone(), layer: core.store.layer_commit(staged)?, unchanged: false })
+}
+
+/// A directory of the build as a layer that holds it at the same place.
+fn take(core: &Core, build: &Build, path: &Path) -> Result<Staged> {
+    let doing = || format!("taking /{} out of the build", path.display());
+    let staged = core.store.stage()?;
+    let target = make_dirs(&staged.fs(), path.parent().unwrap_or(Path::new("")), BUILD_USER).doing(doing())?;
+    let target = target.join(path.file_name().unwrap_or_default());
+    let ours = build.upper.join(path);
+    let below = build.lowers.iter().any(|lower| lower.join(path).symlink_metadata().is_ok());
+    // A build's image has an empty /app: nothing below shows through.
+    let empty_below = build.lowers.iter().all(|lower| fs::read_dir(lower.join(path)).map_or(true, |mut entries| entries.next().is_none()));
+    if ours.symlink_metadata().is_ok_and(|meta| meta.is_dir()) && (!below || empty_below) {
+        fs::rename(&ours, &target).doing(doing())?;
+        tree::settle(&target).doing(doing())?;
+    } else {
+        let (from, to) = (path.to_path_buf(), target);
+        view(core, build).with(build.merged.clone(), move |root| {
+            let from = root.join(from);
+            if !from.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+                return Err(fault(FaultCode::NotFound, format!("the build left no directory {}", from.display())));
+            }
+            copy_tree(&from, &to, Owner::All(BUILD_USER, BUILD_USER)).doing("copying a layer")
+        })?;
+    }
+    Ok(staged)
+}
+
+/// The application: slices first, in their order, then the rest.
+fn export_app(core: &Core, build: &Build, app: &ExportApp) -> Result<Vec<CommittedLayer>> {
+    let path = relative(&app.dir)?;
+    let rest = take(core, build, path)?;
+    let mut layers = Vec::new();
+    for globs in &app.slices {
+        let slice = core.store.stage()?;
+        let to = make_dirs(&slice.fs(), path, BUILD_USER).doing("slicing the application")?;
+        if move_matches(&rest.fs().join(path), &to, Path::new(""), globs).doing("slicing the application")? {
+            layers.push(CommittedLayer { path: app.dir.clone(), layer: core.store.layer_commit(slice)?, unchanged: false });
+        }
+    }
+    layers.push(CommittedLayer { path: app.dir.clone(), layer: core.store.layer_commit(rest)?, unchanged: false });
+    Ok(layers)
+}
+
+/// Moves what matches; did anything?
+fn move_matches(from: &Path, to: &Path, inside: &Path, globs: &[String]) -> io::Result<bool> {
+    let mut moved = false;
+    let entries = fs::read_dir(from.join(inside))?.collect::<io::Result<Vec<_>>>()?;
+    for entry in entries {
+        let path = inside.join(entry.file_name());
+        if globs.iter().any(|glob| matches_glob(glob, &path)) {
+            make_dirs(to, inside, BUILD_USER)?;
+            fs::rename(from.join(&path), to.join(&path))?;
+            moved = true;
+        } else if entry.file_type()?.is_dir() {
+            moved |= move_matches(from, to, &path, globs)?;
+        }
+    }
+    Ok(moved)
+}
+
+/// `*` and `?` within a component, `**` across components.
+fn matches_glob(glob: &str, path: &Path) -> bool {
+    let glob: Vec<&str> = glob.trim_start_matches("./").trim_matches('/').split('/').collect();
+    let path: Vec<String> = path.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
+    components(&glob, &path)
+}
+
+fn components(glob: &[&str], path: &[String]) -> bool {
+    match (glob.split_first(), path.split_first()) {
+        (None, None) => true,
+        (Some((&"**", rest)), None) => components(rest, path),
+        (Some((&"**", rest)), Some((_, deeper))) => components(rest, path) || components(glob, deeper),
+        (Some((part, rest)), Some((name, deeper))) => word(part.as_bytes(), name.as_bytes()) && components(rest, deeper),
+        _ => false,
+    }
+}
+
+/// One component against one pattern, in time linear in both but for the last `*`.
+fn word(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut p, mut n, mut star) = (0, 0, None);
+    while n < name.len() {
+        if p < pattern.len() && pattern[p] == b'*' {
+            star = Some((p, n));
+            p += 1;
+        } else if p < pattern.len() && (pattern[p] == b'?' || pattern[p] == name[n]) {
+            p += 1;
+            n += 1;
+        } else if let Some((at, from)) = star {
+            star = Some((at, from + 1));
+            p = at + 1;
+            n = from + 1;
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(|b| *b == b'*')
+}
+
+/// The platform's own files as a layer, owned by root.
+fn extra(core: &Core, entries: &[ExtraEntry]) -> Result<LayerInfo> {
+    let staged = core.store.stage()?;
+    for entry in entries {
+        let doing = || format!("adding {} to the image", entry.path.display());
+        let path = relative(&entry.path)?;
+        let parent = make_dirs(&staged.fs(), path.parent().unwrap_or(Path::new("")), 0).doing(doing())?;
+        let target: PathBuf = parent.join(path.file_name().unwrap_or_default());
+        let mode = match &entry.content {
+            ExtraContent::Link { to } => {
+                std::os::unix::fs::symlink(to, &target).doing(doing())?;
+                continue;
+            }
+            ExtraContent::Program { from } => {
+                fs::copy(core.config.libexec_dir.join(relative(from)?), &target).doing(doing())?;
+                0o755
+            }
+            ExtraContent::Bytes { content, mode } => {
+                fs::write(&target, content).doing(doing())?;
+                mode & 0o777
+            }
+        };
+        fs::set_permissions(&target, fs::Permissions::from_mode(mode)).doing(doing())?;
+    }
+    core.store.layer_commit(staged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs() {
+        for (glob, path, expected) in [
+            ("*.js", "a.js", true),
+            ("*.js", "d/a.js", false),
+            ("**/*.js", "d/e/a.js", true),
+            ("node_modules/**", "node_modules/x/y", true),
+            ("node_modules", "node_modules", true),
+            ("a*b*c", "aXbYc", true),
+            ("a*b*c", "aXbY", false),
+            ("./x", "x", true),
+        ] {
+            assert_eq!(matches_glob(glob, Path::new(path)), expected, "{glob} {path}");
+        }
+    }
+
+    #[test]
+    fn only_content_counts_as_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Path::new("layers/bp/deps");
+        assert_eq!(touched(dir.path(), path).unwrap(), Touched::No);
+        fs::create_dir_all(dir.path().join("layers/bp/deps/lib")).unwrap();
+        assert_eq!(touched(dir.path(), path).unwrap(), Touched::No);
+        fs::write(dir.path().join("layers/bp/deps/lib/x"), "").unwrap();
+        assert_eq!(touched(dir.path(), path).unwrap(), Touched::Yes);
+    }
+}

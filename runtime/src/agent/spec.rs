@@ -1,0 +1,88 @@
+//! From what was asked to what the shim is told.
+
+use std::path::PathBuf;
+
+use landfall_runtime_wire::agent::FaultCode;
+use landfall_runtime_wire::image::ImageConfig;
+use landfall_runtime_wire::shim::{Bind, Process};
+
+use super::Core;
+use crate::fault::{Doing as _, Result, fault};
+use crate::store::Image;
+
+/// The certificates every common library reads first.
+const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
+/// Largest passwd file of an image that is read.
+const PASSWD: u64 = 256 * 1024;
+
+/// The container's process.
+pub(super) fn process(image: &Image, args: Vec<String>, env: Vec<(String, String)>, cwd: Option<PathBuf>) -> Result<Process> {
+    let config = &image.info.config;
+    let args = if args.is_empty() { [config.entrypoint.clone(), config.cmd.clone()].concat() } else { args };
+    if args.is_empty() {
+        return Err(fault(FaultCode::Invalid, "neither the request nor the image names a command"));
+    }
+    if args.iter().any(|arg| arg.contains('\0'))
+        || env.iter().any(|(key, value)| key.is_empty() || key.contains(['=', '\0']) || value.contains('\0'))
+    {
+        return Err(fault(FaultCode::Invalid, "an argument or environment value holds a NUL byte, or a name holds ="));
+    }
+    let mut merged = config.env.clone();
+    merged.retain(|(key, _)| !env.iter().any(|(other, _)| other == key));
+    merged.extend(env);
+    if !merged.iter().any(|(key, _)| key == "PATH") {
+        merged.push(("PATH".to_owned(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()));
+    }
+    let (uid, gid) = user(image, config)?;
+    let cwd = cwd.unwrap_or_else(|| config.working_dir.as_deref().unwrap_or("/").into());
+    Ok(Process { args, env: merged, cwd, uid, gid, additional_gids: Vec::new() })
+}
+
+/// `uid`, `uid:gid`, `name` or `name:group`; nothing is 1000:1000, never root.
+fn user(image: &Image, config: &ImageConfig) -> Result<(u32, u32)> {
+    let Some(text) = &config.user else { return Ok((1000, 1000)) };
+    let (user, group) = text.split_once(':').map_or((text.as_str(), None), |(user, group)| (user, Some(group)));
+    let unknown = || fault(FaultCode::Invalid, format!("the image's user {text:?} is not known in it"));
+    let (uid, own_gid) = match user.parse() {
+        Ok(uid) => (uid, uid),
+        Err(_) => lookup(image, "etc/passwd", user)
+            .and_then(|line| Some((line.first()?.parse().ok()?, line.get(1)?.parse().ok()?)))
+            .ok_or_else(unknown)?,
+    };
+    let gid = match group {
+        None => own_gid,
+        Some(group) => match group.parse() {
+            Ok(gid) => gid,
+            Err(_) => lookup(image, "etc/group", group).and_then(|line| line.first()?.parse().ok()).ok_or_else(unknown)?,
+        },
+    };
+    if uid > 65_534 || gid > 65_534 { Err(unknown()) } else { Ok((uid, gid)) }
+}
+
+/// The fields after `name:password:` of a line of passwd or group.
+fn lookup(image: &Image, file: &str, name: &str) -> Option<Vec<String>> {
+    let text = String::from_utf8(image_file(image, file, PASSWD)?).ok()?;
+    let line = text.lines().find(|line| line.split(':').next() == Some(name))?;
+    Some(line.split(':').skip(2).map(str::to_owned).collect())
+}
+
+/// A regular file of an image, from its topmost layer that has it; links are not followed.
+fn image_file(image: &Image, file: &str, max: u64) -> Option<Vec<u8>> {
+    image.lowers.iter().find_map(|lower| crate::disk::read_inside(lower, file.as_ref(), max).ok().flatten())
+}
+
+/// The operator's certificates on top of the image's own, as a read-only bind. Made once for each pair of them.
+pub(super) fn certificates(core: &Core, image: &Image) -> Result<Vec<Bind>> {
+    use sha2::Digest as _;
+    let Some(bundle) = &core.config.ca_bundle else { return Ok(Vec::new()) };
+    let Some(mut all) = image_file(image, CERTIFICATES, 16 << 20) else { return Ok(Vec::new()) };
+    all.push(b'\n');
+    all.extend(std::fs::read(bundle).doing(format!("reading ca_bundle {}", bundle.display()))?);
+    let file = core.config.data_dir.join("ca").join(format!("{}.crt", &hex::encode(sha2::Sha256::digest(&all))[..32]));
+    if !file.exists() {
+        crate::store::write_atomic(&file, &all)?;
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).doing("preparing certificates")?;
+    }
+    Ok(vec![Bind { source: file, target: PathBuf::from("/").join(CERTIFICATES) }])
+}
