@@ -13,7 +13,7 @@ use crate::run::Run;
 static MAKING: Mutex<()> = Mutex::new(());
 
 fn cache() -> Result<PathBuf> {
-    Ok(instance::root()?.join("stack-1"))
+    Ok(instance::root()?.with_file_name("landfall-stack-1"))
 }
 
 /// Puts the base images into a fresh data folder.

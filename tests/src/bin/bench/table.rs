@@ -1,0 +1,47 @@
+//! The result: rows for people and for the file the README's table is made from.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Rows in the order they were measured.
+#[derive(Default)]
+pub(crate) struct Table(Vec<Row>);
+
+struct Row {
+    what: String,
+    value: String,
+    against: String,
+}
+
+impl Table {
+    /// One row; `against` names a peer and ratio, or an aim.
+    pub(crate) fn row(&mut self, what: impl Into<String>, value: impl Into<String>, against: impl Into<String>) {
+        let row = Row { what: what.into(), value: value.into(), against: against.into() };
+        eprintln!("{}: {} {}", row.what, row.value, row.against);
+        self.0.push(row);
+    }
+
+    /// The rows as JSON.
+    pub(crate) fn to_json(&self) -> String {
+        let rows: Vec<_> = self.0.iter().map(|row| serde_json::json!({ "what": row.what, "value": row.value, "against": row.against })).collect();
+        serde_json::to_string_pretty(&rows).unwrap_or_default() + "\n"
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "| what | measured | against |\n| --- | --- | --- |")?;
+        self.0.iter().try_for_each(|row| writeln!(f, "| {} | {} | {} |", row.what, row.value, row.against))
+    }
+}
+
+/// The middle of several.
+pub(crate) fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// `123 ms`.
+pub(crate) fn ms(time: Duration) -> String {
+    format!("{} ms", time.as_millis())
+}
