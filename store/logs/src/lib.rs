@@ -11,14 +11,20 @@
 //!
 //! Not here: where an app's directory is, who may read it, how a line travels to a terminal.
 
+mod cursor;
 mod error;
+mod follow;
 mod identity;
 mod line;
 mod reader;
+mod segment;
+mod stamp;
 mod writer;
 
+pub use cursor::{BadCursor, Cursor};
 pub use error::{LogError, Result};
+pub use follow::Follow;
 pub use identity::{BadIdentity, LogIdentity};
 pub use line::{Line, clean_text};
-pub use reader::{Cursor, Filter, Follow, Reader, SourceFilter};
+pub use reader::{Filter, Reader, SourceFilter};
 pub use writer::{LogConfig, SegmentWriter};

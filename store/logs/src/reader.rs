@@ -1,11 +1,10 @@
 //! Reading all files of a log as one.
 
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
-use std::str::FromStr;
-use std::time::Duration;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 
-use crate::{Line, Result};
+use crate::segment::{Segment, open_all};
+use crate::{Cursor, Follow, Line, LogError, Result};
 
 /// Whose lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,70 +26,73 @@ pub struct Filter {
 
 impl Filter {
     /// Whether a line passes.
-    pub fn matches(&self, _line: &Line) -> bool {
-        todo!()
-    }
-}
-
-/// A place in the log to resume from: everything up to it was seen. Its text form is an opaque word for an event id.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cursor {}
-
-impl std::fmt::Display for Cursor {
-    fn fmt(&self, _f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        todo!()
-    }
-}
-
-impl FromStr for Cursor {
-    type Err = crate::BadIdentity;
-    fn from_str(_text: &str) -> std::result::Result<Self, Self::Err> {
-        todo!()
+    pub fn matches(&self, line: &Line) -> bool {
+        let source = match self.source {
+            None => true,
+            Some(SourceFilter::App) => line.source() == "app",
+            Some(SourceFilter::Platform) => matches!(line.source(), "heroku" | "landfall"),
+        };
+        let dyno = self.dyno.as_deref().is_none_or(|wanted| {
+            let name = line.name();
+            name == wanted || name.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('.'))
+        });
+        source && dyno
     }
 }
 
 /// A log directory, to be read. The directory need not exist yet.
 #[derive(Clone, Debug)]
-pub struct Reader {}
+pub struct Reader {
+    dir: PathBuf,
+}
 
-#[allow(unused_variables, clippy::todo)]
 impl Reader {
     /// Looks at a directory.
     pub fn new(dir: &Path) -> Self {
-        todo!()
+        Self { dir: dir.to_owned() }
     }
+
     /// The last `count` lines that pass, oldest first, and the place after them.
     pub fn last(&self, count: usize, filter: &Filter) -> Result<(Vec<Line>, Cursor)> {
-        todo!()
+        let fail = |error| LogError::new("read", &self.dir, error);
+        let mut lines = Vec::new();
+        let mut cursor = Cursor::default();
+        for segment in open_all(&self.dir).map_err(fail)? {
+            let (found, newest) = tail(&segment, count, filter).map_err(fail)?;
+            lines.extend(found);
+            if let Some(newest) = newest {
+                cursor.see(&segment.stem, newest);
+            }
+        }
+        lines.sort_by(|a: &Line, b| a.stamp().cmp(b.stamp()));
+        lines.drain(..lines.len().saturating_sub(count));
+        Ok((lines, cursor))
     }
-    /// Goes on from a place: no line lost, none doubled.
+
+    /// Goes on from a place: no line lost, none doubled. A default [`Cursor`] starts with the oldest line there is.
     pub fn follow(&self, from: Cursor, filter: Filter) -> Result<Follow> {
-        todo!()
+        Follow::start(self.dir.clone(), from, filter)
     }
 }
 
-/// New lines as they are written. Its fd becomes readable when there may be new ones (an inotify fd: wrap it in tokio's `AsyncFd`).
-#[derive(Debug)]
-pub struct Follow {}
-
-#[allow(unused_variables, clippy::todo)]
-impl Follow {
-    /// Every new line there is now, in order, up to about 1,000; never blocks. Call it until it returns none, then wait for the fd.
-    pub fn poll(&mut self) -> Result<Vec<Line>> {
-        todo!()
-    }
-    /// Blocks until there are new lines or the time is over (then: none).
-    pub fn wait(&mut self, timeout: Duration) -> Result<Vec<Line>> {
-        todo!()
-    }
-    /// The place after the last line returned.
-    pub fn cursor(&self) -> &Cursor {
-        todo!()
-    }
-}
-
-impl AsFd for Follow {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        todo!()
+/// The last `count` lines of one segment that pass, and the time of its newest whole line. Reads from the end, as little as it takes.
+fn tail(segment: &Segment, count: usize, filter: &Filter) -> std::io::Result<(Vec<Line>, Option<i64>)> {
+    const FIRST_LOOK: u64 = 64 * 1024;
+    let size = segment.file.metadata()?.len();
+    let mut look = FIRST_LOOK;
+    loop {
+        let start = size.saturating_sub(look);
+        let mut bytes = vec![0; (size - start) as usize];
+        segment.file.read_exact_at(&mut bytes, start)?;
+        let whole = memchr::memrchr(b'\n', &bytes).map_or(0, |end| end + 1);
+        let first = if start == 0 { 0 } else { memchr::memchr(b'\n', &bytes).map_or(whole, |end| end + 1).min(whole) };
+        let lines: Vec<Line> = bytes[first..whole].split(|byte| *byte == b'\n').filter_map(Line::parse).collect();
+        let newest = lines.last().map(Line::micros);
+        let mut passed: Vec<Line> = lines.into_iter().filter(|line| filter.matches(line)).collect();
+        if start == 0 || (passed.len() >= count && newest.is_some()) {
+            passed.drain(..passed.len().saturating_sub(count));
+            return Ok((passed, newest));
+        }
+        look = look.saturating_mul(4);
     }
 }

@@ -1,19 +1,26 @@
 //! Appending lines to one segment file, and rotating it.
+//!
+//! `<stem>.log` is the open segment. When it is full it becomes `<stem>.log.1` (and `.1` becomes `.2`, …, the oldest is removed).
 
-use std::path::Path;
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::{LogIdentity, Result};
+use crate::line::clean_text;
+use crate::stamp::{self, Stamp};
+use crate::{LogError, LogIdentity, Result};
 
 /// Limits of one writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogConfig {
     /// A segment is closed once it has this many bytes. Default 4 MiB.
     pub segment_bytes: u64,
-    /// How many segments one writer keeps, the open one included. Default 2; at least 2.
+    /// How many segments one writer keeps, the open one included. Default 2; fewer count as 2.
     pub segments: u32,
-    /// Longer lines are split. Default 10,000 bytes (trust rule S15).
+    /// Longer lines are split. Default 10,000 bytes (trust rule S15); fewer than 16 count as 16.
     pub line_bytes: usize,
     /// A batch is written by itself once it has this many bytes. Default 64 KiB.
     pub batch_bytes: usize,
@@ -25,31 +32,172 @@ impl Default for LogConfig {
     }
 }
 
-/// Appends lines to `<dir>/<stem>.log`. One writer per stem; the directory may have any number of writers, in any process.
+/// Appends lines to `<dir>/<stem>.log`. One writer per stem; the directory may have any number of writers, in any process. Stamps grow
+/// strictly within a file, also if the clock goes back. Dropping it writes what is batched.
 #[derive(Debug)]
-pub struct SegmentWriter {}
+pub struct SegmentWriter {
+    path: PathBuf,
+    file: File,
+    size: u64,
+    identity: LogIdentity,
+    config: LogConfig,
+    batch: Vec<u8>,
+    last_micros: i64,
+    stamp: Stamp,
+}
 
-#[allow(unused_variables, clippy::todo)]
 impl SegmentWriter {
     /// Opens (or goes on with) `<dir>/<stem>.log`; makes the directory.
     pub fn open(dir: &Path, stem: &str, identity: LogIdentity) -> Result<Self> {
-        todo!()
+        Self::open_with(dir, stem, identity, LogConfig::default())
     }
+
     /// Like [`Self::open`], with limits of your own.
     pub fn open_with(dir: &Path, stem: &str, identity: LogIdentity, config: LogConfig) -> Result<Self> {
-        todo!()
+        let path = dir.join(format!("{stem}.log"));
+        let plain = !stem.is_empty() && !stem.starts_with('.') && stem.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        if !plain {
+            return Err(LogError::new(
+                "open",
+                path,
+                std::io::Error::other("a log's file name may hold only letters, digits, dot, dash and underscore"),
+            ));
+        }
+        std::fs::create_dir_all(dir).map_err(|error| LogError::new("make", dir, error))?;
+        let mut file = segment(&path).map_err(|error| LogError::new("open", &path, error))?;
+        let (size, mut last_micros) = resume(&mut file).map_err(|error| LogError::new("read", &path, error))?;
+        if size == 0
+            && let Ok(mut previous) = File::open(old(&path, 1))
+        {
+            last_micros = last_stamp(&mut previous).map_err(|error| LogError::new("read", &path, error))?.1;
+        }
+        let config = LogConfig { segments: config.segments.max(2), line_bytes: config.line_bytes.max(16), ..config };
+        let batch = Vec::with_capacity(config.batch_bytes + config.line_bytes);
+        Ok(Self { path, file, size, identity, config, batch, last_micros, stamp: Stamp::default() })
     }
+
     /// Adds `text` to the batch, split into lines. `text` is whole lines: a newline at its end is optional. Written once the batch is
     /// full or [`Self::flush`] is called; never waits for a reader.
     pub fn append(&mut self, now: Timestamp, text: &[u8]) -> Result<()> {
-        todo!()
+        let identity = self.identity.clone();
+        self.append_as(now, &identity, text)
     }
-    /// As [`Self::append`], under another identity of the same writer (a router or server that writes several apps' platform lines).
+
+    /// As [`Self::append`], under another identity (a server that writes lines of several parts of the platform).
     pub fn append_as(&mut self, now: Timestamp, identity: &LogIdentity, text: &[u8]) -> Result<()> {
-        todo!()
+        let now = now.as_microsecond();
+        for line in text.strip_suffix(b"\n").unwrap_or(text).split(|byte| *byte == b'\n') {
+            let line = clean_text(line.strip_suffix(b"\r").unwrap_or(line));
+            let mut rest = &*line;
+            loop {
+                let (part, more) = rest.split_at(rest.floor_char_boundary(self.config.line_bytes));
+                self.line(now, identity, part);
+                rest = more;
+                if self.batch.len() >= self.config.batch_bytes {
+                    self.flush()?;
+                }
+                if rest.is_empty() {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
-    /// Writes the batch with one `write(2)`.
+
+    fn line(&mut self, now: i64, identity: &LogIdentity, text: &str) {
+        self.last_micros = now.max(self.last_micros + 1);
+        self.batch.extend_from_slice(self.stamp.set(self.last_micros));
+        self.batch.push(b' ');
+        self.batch.extend_from_slice(identity.source().as_bytes());
+        self.batch.push(b'[');
+        self.batch.extend_from_slice(identity.name().as_bytes());
+        self.batch.extend_from_slice(b"]: ");
+        self.batch.extend_from_slice(text.as_bytes());
+        self.batch.push(b'\n');
+    }
+
+    /// Writes the batch with one `write(2)`. If that fails (a full disk), the batch is dropped, the file is cut back to whole lines, and
+    /// the next call tries again.
     pub fn flush(&mut self) -> Result<()> {
-        todo!()
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        if self.size > 0 && self.size + self.batch.len() as u64 > self.config.segment_bytes {
+            self.rotate()?;
+        }
+        let written = self.file.write_all(&self.batch);
+        let bytes = self.batch.len() as u64;
+        self.batch.clear();
+        match written {
+            Ok(()) => self.size += bytes,
+            Err(error) => {
+                // A torn last line is skipped by readers anyway; cutting it only keeps the file tidy.
+                if self.file.set_len(self.size).is_err() {
+                    self.size += bytes;
+                }
+                return Err(LogError::new("write", &self.path, error));
+            }
+        }
+        Ok(())
     }
+
+    fn rotate(&mut self) -> Result<()> {
+        let fail = |error| LogError::new("rotate", &self.path, error);
+        for number in (1..self.config.segments - 1).rev() {
+            match std::fs::rename(old(&self.path, number), old(&self.path, number + 1)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fail(error)),
+                _ => {}
+            }
+        }
+        std::fs::rename(&self.path, old(&self.path, 1)).map_err(fail)?;
+        self.file = segment(&self.path).map_err(|error| LogError::new("open", &self.path, error))?;
+        self.size = 0;
+        Ok(())
+    }
+}
+
+impl Drop for SegmentWriter {
+    fn drop(&mut self) {
+        // Nobody is left to tell; whoever must know calls flush first.
+        let _ = self.flush();
+    }
+}
+
+fn old(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+fn segment(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)
+}
+
+/// As [`last_stamp`]; a torn last line is ended, so that ours starts a new one.
+fn resume(file: &mut File) -> std::io::Result<(u64, i64)> {
+    let (size, last, torn) = last_stamp_of(file)?;
+    if torn {
+        file.write_all(b"\n")?;
+        return Ok((size + 1, last));
+    }
+    Ok((size, last))
+}
+
+/// Size and last stamp (0 = none) of a file some earlier writer left.
+fn last_stamp(file: &mut File) -> std::io::Result<(u64, i64)> {
+    last_stamp_of(file).map(|(size, last, _)| (size, last))
+}
+
+fn last_stamp_of(file: &mut File) -> std::io::Result<(u64, i64, bool)> {
+    const TAIL: u64 = 64 * 1024;
+    let size = file.seek(SeekFrom::End(0))?;
+    file.seek(SeekFrom::Start(size.saturating_sub(TAIL)))?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail)?;
+    let last = tail
+        .rsplit(|byte| *byte == b'\n')
+        .find(|line| stamp::is_stamped(line))
+        .and_then(|line| std::str::from_utf8(&line[..stamp::LEN]).ok())
+        .and_then(stamp::micros);
+    Ok((size, last.unwrap_or(0), tail.last().is_some_and(|byte| *byte != b'\n')))
 }

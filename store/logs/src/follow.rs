@@ -1,0 +1,188 @@
+//! New lines as they are written, over all files, across rotation.
+
+use std::collections::{HashSet, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::inotify;
+
+use crate::segment::{Segment, open_all};
+use crate::{Cursor, Filter, Line, LogError, Result};
+
+/// Most bytes taken from one file in one round: bounds memory, and lets other files have their turn.
+const ROUND_BYTES: usize = 256 * 1024;
+
+/// New lines as they are written. Its fd becomes readable when there may be new ones (an inotify fd: wrap it in tokio's `AsyncFd`).
+/// A reader that is slower than two whole segments of a writer misses lines: a writer never waits.
+#[derive(Debug)]
+pub struct Follow {
+    dir: PathBuf,
+    filter: Filter,
+    cursor: Cursor,
+    inotify: OwnedFd,
+    files: Vec<Tracked>,
+    looked: bool,
+}
+
+#[derive(Debug)]
+struct Tracked {
+    segment: Segment,
+    offset: u64,
+    /// Start of a line whose end is not written yet.
+    torn: Vec<u8>,
+    /// Read, not yet given out.
+    lines: VecDeque<Line>,
+    /// Whether the last round took all there was.
+    drained: bool,
+    listed: bool,
+}
+
+impl Follow {
+    pub(crate) fn start(dir: PathBuf, cursor: Cursor, filter: Filter) -> Result<Self> {
+        std::fs::create_dir_all(&dir).map_err(|error| LogError::new("make", &dir, error))?;
+        let watch = || {
+            let inotify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+            let events = inotify::WatchFlags::MODIFY
+                | inotify::WatchFlags::CREATE
+                | inotify::WatchFlags::MOVED_TO
+                | inotify::WatchFlags::MOVED_FROM
+                | inotify::WatchFlags::DELETE;
+            inotify::add_watch(&inotify, &dir, events)?;
+            Ok(inotify)
+        };
+        let inotify = watch().map_err(|error: rustix::io::Errno| LogError::new("watch", &dir, error.into()))?;
+        Ok(Self { dir, filter, cursor, inotify, files: Vec::new(), looked: false })
+    }
+
+    /// New lines there are now, oldest first; never blocks. Call it until it returns none, then wait for the fd.
+    pub fn poll(&mut self) -> Result<Vec<Line>> {
+        loop {
+            // Events first, files after: what is written in between wakes us once too often, never once too rarely.
+            if self.drain_events()? || !self.looked {
+                self.look()?;
+            }
+            let mut progress = false;
+            for tracked in &mut self.files {
+                progress |= tracked.read().map_err(|error| LogError::new("read", &self.dir, error))?;
+            }
+            let lines = self.merge();
+            self.files.retain(|tracked| tracked.listed || !tracked.drained || !tracked.lines.is_empty());
+            if !lines.is_empty() || !progress {
+                return Ok(lines);
+            }
+        }
+    }
+
+    /// Blocks until there are new lines or the time is over (then: none).
+    pub fn wait(&mut self, timeout: Duration) -> Result<Vec<Line>> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let lines = self.poll()?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !lines.is_empty() || left.is_zero() {
+                return Ok(lines);
+            }
+            let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: i64::from(left.subsec_nanos()) };
+            match rustix::event::poll(&mut [PollFd::new(&self.inotify, PollFlags::IN)], Some(&left)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(LogError::new("watch", &self.dir, error.into())),
+            }
+        }
+    }
+
+    /// The place after the last line returned.
+    pub fn cursor(&self) -> &Cursor {
+        &self.cursor
+    }
+
+    /// Empties the event queue; whether there was anything in it.
+    fn drain_events(&mut self) -> Result<bool> {
+        let mut buffer = [0u8; 16 * 1024];
+        let mut any = false;
+        loop {
+            match rustix::io::read(&self.inotify, &mut buffer[..]) {
+                Ok(0) | Err(rustix::io::Errno::AGAIN) => return Ok(any),
+                Ok(_) => any = true,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(LogError::new("watch", &self.dir, error.into())),
+            }
+        }
+    }
+
+    /// Finds new files, and notes which are gone. A file we hold keeps its inode, so the inode is its name.
+    fn look(&mut self) -> Result<()> {
+        let fail = |error| LogError::new("read", &self.dir, error);
+        let found = open_all(&self.dir).map_err(fail)?;
+        let inodes: HashSet<u64> = found.iter().map(|segment| segment.inode).collect();
+        for tracked in &mut self.files {
+            tracked.listed = inodes.contains(&tracked.segment.inode);
+        }
+        for segment in found {
+            if self.files.iter().any(|tracked| tracked.segment.inode == segment.inode) {
+                continue;
+            }
+            let offset = segment.offset_after(self.cursor.seen(&segment.stem)).map_err(fail)?;
+            self.files.push(Tracked { segment, offset, torn: Vec::new(), lines: VecDeque::new(), drained: false, listed: true });
+        }
+        self.looked = true;
+        Ok(())
+    }
+
+    /// Takes lines in order of time. What is later than the end of a file that has more to read waits for that file's next round.
+    fn merge(&mut self) -> Vec<Line> {
+        let limit =
+            self.files.iter().filter(|file| !file.drained).filter_map(|file| file.lines.back()).map(|line| line.stamp().to_owned()).min();
+        let mut taken: Vec<Line> = Vec::new();
+        for file in &mut self.files {
+            let mut newest = None;
+            while file.lines.front().is_some_and(|line| limit.as_deref().is_none_or(|limit| line.stamp() <= limit)) {
+                let Some(line) = file.lines.pop_front() else { break };
+                newest = Some(line.stamp().to_owned());
+                if self.filter.matches(&line) {
+                    taken.push(line);
+                }
+            }
+            if let Some(micros) = newest.as_deref().and_then(crate::stamp::micros) {
+                self.cursor.see(&file.segment.stem, micros);
+            }
+        }
+        taken.sort_by(|a, b| a.stamp().cmp(b.stamp()));
+        taken
+    }
+}
+
+impl Tracked {
+    /// One round of reading. Whether there was anything.
+    fn read(&mut self) -> std::io::Result<bool> {
+        if self.lines.len() * 64 > ROUND_BYTES {
+            // Enough waits here already for other files to catch up.
+            return Ok(false);
+        }
+        let mut chunk = vec![0; ROUND_BYTES];
+        let length = self.segment.file.read_at(&mut chunk, self.offset)?;
+        self.offset += length as u64;
+        self.drained = length < ROUND_BYTES;
+        let mut rest = &chunk[..length];
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            if self.torn.is_empty() {
+                self.lines.extend(Line::parse(&rest[..end]));
+            } else {
+                self.torn.extend_from_slice(&rest[..end]);
+                self.lines.extend(Line::parse(&self.torn));
+                self.torn.clear();
+            }
+            rest = &rest[end + 1..];
+        }
+        self.torn.extend_from_slice(rest);
+        Ok(length > 0)
+    }
+}
+
+impl AsFd for Follow {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inotify.as_fd()
+    }
+}
