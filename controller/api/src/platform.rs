@@ -12,7 +12,9 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
-use landfall_model::{AccountId, AppId, AppName, BuildId, DynoId, DynoName, DynoSize, DynoState, Hostname, ProcessType, ReleaseId, ReleaseVersion};
+use landfall_model::{
+    AccountId, AppId, AppName, BuildId, DynoId, DynoName, DynoSize, DynoState, Hostname, ProcessType, ReleaseId, ReleaseVersion,
+};
 use tokio::sync::mpsc;
 
 /// What every method of [`Platform`] returns.

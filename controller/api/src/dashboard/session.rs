@@ -1,0 +1,128 @@
+//! Who is looking: the session cookie, and the token every form must carry.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use landfall_store::Principal;
+use sha2::{Digest as _, Sha256};
+
+use super::pages;
+use crate::ApiState;
+use crate::auth::{AppAccess, Caller, authorize};
+use crate::error::ApiError;
+use crate::http::conventions::peer;
+
+const COOKIE: &str = "landfall_session";
+const CSRF: &str = "csrf";
+
+/// A logged-in browser.
+pub(super) struct Session {
+    pub(super) caller: Caller,
+    token: String,
+}
+
+impl Session {
+    /// What this session's forms must carry.
+    pub(super) fn csrf(&self, state: &ApiState) -> String {
+        state.config().ticket_key.seal(CSRF, &hex::encode(Sha256::digest(&self.token)))
+    }
+
+    /// Refuses a form that was not made for this session.
+    pub(super) fn check(&self, state: &ApiState, given: &str) -> Result<(), Page> {
+        let sealed: Option<String> = state.config().ticket_key.open(CSRF, given);
+        if sealed == Some(hex::encode(Sha256::digest(&self.token))) {
+            return Ok(());
+        }
+        let error = ApiError::new(
+            axum::http::StatusCode::FORBIDDEN,
+            "forbidden",
+            "That form is out of date. Go back, reload the page and try again.",
+        );
+        Err(Page::error(state, &error))
+    }
+}
+
+/// A logged-in browser at an app it may see.
+pub(super) struct AppSession {
+    pub(super) at: AppAccess,
+    pub(super) csrf: String,
+    pub(super) session_token: String,
+}
+
+impl AppSession {
+    /// As [`Session::check`].
+    pub(super) fn check(&self, state: &ApiState, given: &str) -> Result<(), Page> {
+        let sealed: Option<String> = state.config().ticket_key.open(CSRF, given);
+        if sealed == Some(hex::encode(Sha256::digest(&self.session_token))) {
+            return Ok(());
+        }
+        let error = ApiError::new(
+            axum::http::StatusCode::FORBIDDEN,
+            "forbidden",
+            "That form is out of date. Go back, reload the page and try again.",
+        );
+        Err(Page::error(state, &error))
+    }
+}
+
+/// An answer instead of the page that was asked for: the login form, or a page that says what went wrong.
+pub(super) struct Page(Response);
+
+impl Page {
+    pub(super) fn error(state: &ApiState, error: &ApiError) -> Self {
+        Self(pages::error(state, error))
+    }
+
+    fn login() -> Self {
+        Self(Redirect::to("/login").into_response())
+    }
+}
+
+impl IntoResponse for Page {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    all.flat_map(|text| text.split(';'))
+        .find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+        .filter(|value| !value.is_empty())
+}
+
+/// `Set-Cookie` for a fresh session; `None` ends it.
+pub(super) fn set_cookie(state: &ApiState, token: Option<&str>) -> String {
+    let secure = if state.config().public_url.starts_with("https://") { "; Secure" } else { "" };
+    let (value, age) = token.map_or(("", 0), |token| (token, state.config().session_lifetime.as_secs()));
+    format!("{COOKIE}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}")
+}
+
+/// The account behind the cookie, if it still is good.
+pub(super) async fn current(state: &ApiState, headers: &HeaderMap) -> Result<Option<(Principal, String)>, ApiError> {
+    let Some(token) = cookie(headers) else { return Ok(None) };
+    Ok(state.store().authenticate_token(token).await?.map(|principal| (principal, token.to_owned())))
+}
+
+impl FromRequestParts<ApiState> for Session {
+    type Rejection = Page;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Page> {
+        let found = current(state, &parts.headers).await.map_err(|error| Page::error(state, &error))?;
+        let (principal, token) = found.ok_or_else(Page::login)?;
+        let address = peer(&parts.extensions).map(|address| address.to_string());
+        Ok(Self { caller: Caller { principal, address }, token })
+    }
+}
+
+impl FromRequestParts<ApiState> for AppSession {
+    type Rejection = Page;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Page> {
+        let session = Session::from_request_parts(parts, state).await?;
+        let scope = authorize(parts, state, &session.caller.principal).await.map_err(|error| Page::error(state, &error))?;
+        let csrf = session.csrf(state);
+        Ok(Self { at: AppAccess { caller: session.caller, scope }, csrf, session_token: session.token })
+    }
+}

@@ -1,0 +1,8 @@
+//! HTTP habits of the Platform API that do not depend on a resource: bodies, ranges, conditional requests, limits, signed URLs.
+
+pub(crate) mod body;
+pub(crate) mod conventions;
+pub(crate) mod limiter;
+pub(crate) mod range;
+pub(crate) mod reply;
+pub(crate) mod sign;
