@@ -43,7 +43,10 @@ pub(crate) fn start(run: &Run, pipes: Vec<OwnedFd>) -> Result<Started, Failure> 
     let Some(command) = run.args.first() else { return Err(Failure { code: 127, message: "no command was given".into() }) };
     if let Some(long) = run.env.iter().find(|value| value.len() >= 128 * 1024) {
         let key = long.split('=').next().unwrap_or_default();
-        return Err(Failure { code: 126, message: format!("environment variable {key} is longer than the 128 KiB that Linux hands to a program") });
+        return Err(Failure {
+            code: 126,
+            message: format!("environment variable {key} is longer than the 128 KiB that Linux hands to a program"),
+        });
     }
     let candidates: Vec<CString> = candidates(command, &run.env).into_iter().filter_map(|path| CString::new(path).ok()).collect();
 

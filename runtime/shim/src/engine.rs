@@ -53,7 +53,10 @@ impl Engine<'_> {
                     Ok(pid) => format!("+{pid}"),
                     Err(why) => format!("-{why}"),
                 };
-                let _ = std::fs::OpenOptions::new().write(true).open(format!("/proc/self/fd/{answer}")).and_then(|mut pipe| pipe.write_all(text.as_bytes()));
+                let _ = std::fs::OpenOptions::new()
+                    .write(true)
+                    .open(format!("/proc/self/fd/{answer}"))
+                    .and_then(|mut pipe| pipe.write_all(text.as_bytes()));
                 sys::exit_now(0)
             }
             ForkResult::Parent { child } => child,

@@ -36,7 +36,8 @@ pub(crate) fn cleanup(config: &ShimConfig) -> Result<(), String> {
     cgroups.kill();
     cgroups.remove(PATIENCE).map_err(|busy| format!("cgroup {} stays busy; see its cgroup.procs", busy.display()))?;
     if !config.exit_file.exists() {
-        write_status(&config.exit_file, ExitStatus { code: 137, oom: false }).map_err(|error| format!("{}: {error}", config.exit_file.display()))?;
+        write_status(&config.exit_file, ExitStatus { code: 137, oom: false })
+            .map_err(|error| format!("{}: {error}", config.exit_file.display()))?;
     }
     match std::fs::remove_file(&config.socket) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(format!("{}: {error}", config.socket.display())),

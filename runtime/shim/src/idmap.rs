@@ -32,7 +32,9 @@ pub(crate) fn user_namespace(uids: &[Mapping], gids: &[Mapping]) -> Result<Owned
         let mut code = [1_u8];
         read(&ready, &mut code).map_err(call("read from the id mapping helper"))?;
         if code != [0] {
-            return Err(call("make a user namespace (is kernel.unprivileged_userns or user.max_user_namespaces 0?)")(nix::errno::Errno::EPERM));
+            return Err(call("make a user namespace (is kernel.unprivileged_userns or user.max_user_namespaces 0?)")(
+                nix::errno::Errno::EPERM,
+            ));
         }
         for (file, mappings) in [("uid_map", uids), ("gid_map", gids)] {
             let path = format!("/proc/{child}/{file}");

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use landfall_logs::{LogIdentity, SegmentWriter};
-use landfall_runtime_wire::LogTarget;
 use landfall_runtime_wire::ContainerId;
+use landfall_runtime_wire::LogTarget;
 
 /// A line longer than this is cut here, so that an endless one needs no endless memory.
 const LONGEST: usize = 10_000;
@@ -67,7 +67,8 @@ impl Output {
         let now = Timestamp::now();
         let Some(writer) = &mut self.writer else { return };
         if self.dropped > 0 {
-            let notice = format!("Error L12 (Local buffer overflow). {} batches of messages dropped, the log could not be written.", self.dropped);
+            let notice =
+                format!("Error L12 (Local buffer overflow). {} batches of messages dropped, the log could not be written.", self.dropped);
             if writer.append_as(now, &self.platform, notice.as_bytes()).is_err() {
                 self.dropped += 1;
                 return;

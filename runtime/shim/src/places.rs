@@ -11,7 +11,8 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use crate::error::{Result, ShimError, call, on};
 
 /// What must be a real directory in every root.
-const DIRECTORIES: [(&str, u32); 6] = [("dev", 0o755), ("proc", 0o555), ("sys", 0o555), ("etc", 0o755), ("tmp", 0o1777), (".landfall", 0o755)];
+const DIRECTORIES: [(&str, u32); 6] =
+    [("dev", 0o755), ("proc", 0o555), ("sys", 0o555), ("etc", 0o755), ("tmp", 0o1777), (".landfall", 0o755)];
 
 /// A root being prepared.
 pub(crate) struct Places {

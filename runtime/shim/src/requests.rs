@@ -44,7 +44,8 @@ impl Shim {
             }
             (Role::Attached(program), Kind::Json) => match serde_json::from_slice(body) {
                 Ok(Control::Resize { size }) => {
-                    let terminal = self.programs.get(&program).filter(|program| program.terminal).and_then(|program| program.output.as_ref());
+                    let terminal =
+                        self.programs.get(&program).filter(|program| program.terminal).and_then(|program| program.output.as_ref());
                     if let Some(terminal) = terminal {
                         // A terminal that just went away needs no size.
                         let _ = sys::set_terminal_size(terminal, size.rows, size.cols);

@@ -22,8 +22,10 @@ pub(crate) fn mount_root(recipe: &RootRecipe, user_base: u32, scratch: &Path, ta
     let clone = |source: &Path, name: &str, mapping: std::os::fd::BorrowedFd<'_>| -> Result<()> {
         let place = scratch.join(name);
         std::fs::create_dir(&place).map_err(|e| on("make directory", &place)(errno(&e)))?;
-        let tree = sys::idmapped_clone(source, mapping)
-            .map_err(on("map ids of (kernel 5.19 and a file system with idmapped mounts, such as ext4, xfs or btrfs, are needed)", source))?;
+        let tree = sys::idmapped_clone(source, mapping).map_err(on(
+            "map ids of (kernel 5.19 and a file system with idmapped mounts, such as ext4, xfs or btrfs, are needed)",
+            source,
+        ))?;
         sys::attach_mount(&tree, &place).map_err(on("attach a mount at", &place))
     };
     clone(&parent, "u", mapping.as_fd())?;
@@ -63,7 +65,11 @@ pub(crate) fn mount_root(recipe: &RootRecipe, user_base: u32, scratch: &Path, ta
 
 /// Upper and work must share a mount, so their common directory is cloned.
 fn upper_parent(recipe: &RootRecipe) -> Result<PathBuf> {
-    let bad = |path: &Path| ShimError::Path { doing: "use as upper and work directory (they must be beside each other)", path: path.into(), errno: Errno::EINVAL };
+    let bad = |path: &Path| ShimError::Path {
+        doing: "use as upper and work directory (they must be beside each other)",
+        path: path.into(),
+        errno: Errno::EINVAL,
+    };
     let parent = recipe.upper.parent().ok_or_else(|| bad(&recipe.upper))?;
     if recipe.lowers.is_empty() || recipe.work.parent() != Some(parent) {
         return Err(bad(&recipe.work));

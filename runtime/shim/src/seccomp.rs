@@ -2,8 +2,8 @@
 
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
-    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompArgBuilder, LinuxSeccompBuilder, LinuxSeccompOperator, LinuxSyscall,
-    LinuxSyscallBuilder,
+    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompArgBuilder, LinuxSeccompBuilder, LinuxSeccompOperator,
+    LinuxSyscall, LinuxSyscallBuilder,
 };
 
 /// Allowed whatever the arguments.
@@ -45,15 +45,20 @@ fn rule(name: &str, args: Vec<LinuxSeccompArg>) -> Result<LinuxSyscall, OciSpecE
     LinuxSyscallBuilder::default().names([name.to_owned()]).action(LinuxSeccompAction::ScmpActAllow).args(args).build()
 }
 
-/// The profile.
-pub(crate) fn profile() -> Result<LinuxSeccomp, OciSpecError> {
+/// The profile. `builtin`: for libcontainer 0.7.0, which takes a masked comparison's two values in the opposite order of the OCI runtime
+/// specification (`value` is the mask there, `valueTwo` the result). With the standard order it lets every clone through; the self-test sees that.
+pub(crate) fn profile(builtin: bool) -> Result<LinuxSeccomp, OciSpecError> {
     use LinuxSeccompOperator::{ScmpCmpEq as Eq, ScmpCmpMaskedEq as Masked};
     let names: Vec<String> = ALLOWED.split_whitespace().map(str::to_owned).collect();
     let mut rules = vec![
         LinuxSyscallBuilder::default().names(names).action(LinuxSeccompAction::ScmpActAllow).build()?,
         // Programs fall back to clone, whose flags a filter can see.
-        LinuxSyscallBuilder::default().names(["clone3".to_owned()]).action(LinuxSeccompAction::ScmpActErrno).errno_ret(libc::ENOSYS as u32).build()?,
-        rule("clone", vec![arg(0, NAMESPACE_FLAGS, Some(0), Masked)?])?,
+        LinuxSyscallBuilder::default()
+            .names(["clone3".to_owned()])
+            .action(LinuxSeccompAction::ScmpActErrno)
+            .errno_ret(libc::ENOSYS as u32)
+            .build()?,
+        rule("clone", vec![if builtin { arg(0, 0, Some(NAMESPACE_FLAGS), Masked)? } else { arg(0, NAMESPACE_FLAGS, Some(0), Masked)? }])?,
     ];
     for family in [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6] {
         rules.push(rule("socket", vec![arg(0, family as u64, None, Eq)?])?);

@@ -35,7 +35,11 @@ pub(crate) fn run(init: &Path, dir: &Path) -> Result<(), String> {
     let _ = ask(&config.socket, &ShimRequest::Quit).and_then(|mut socket| read(&mut socket).map(drop));
     let (code, said) = outcome.map_err(text)?;
     print!("{said}");
-    if code == 0 { Ok(()) } else { Err(format!("the sandbox lets through what it must refuse (code {code}); do not run apps with this build")) }
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(format!("the sandbox lets through what it must refuse (code {code}); do not run apps with this build"))
+    }
 }
 
 fn config(init: &Path, dir: &Path) -> Result<ShimConfig, String> {
@@ -50,7 +54,13 @@ fn config(init: &Path, dir: &Path) -> Result<ShimConfig, String> {
         log: None,
         port: None,
         files: Vec::new(),
-        root: RootRecipe { lowers: vec![dir.join("lower")], upper: dir.join("upper"), work: dir.join("work"), source: None, volatile: true },
+        root: RootRecipe {
+            lowers: vec![dir.join("lower")],
+            upper: dir.join("upper"),
+            work: dir.join("work"),
+            source: None,
+            volatile: true,
+        },
         user_base: USER_BASE,
         cgroup_parent: PathBuf::from("/"),
         shim_cgroup: None,

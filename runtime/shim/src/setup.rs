@@ -48,7 +48,10 @@ pub(crate) fn load(path: &Path) -> Result<ShimConfig> {
         return Err(bad(format!("{} must not be below dir {}: the shim covers that", hidden.display(), config.dir.display())));
     }
     if config.process.uid >= BLOCK_SIZE || config.process.gid >= BLOCK_SIZE || config.user_base < 1 {
-        return Err(bad(format!("user {}:{} is outside the block of {BLOCK_SIZE} ids at {}", config.process.uid, config.process.gid, config.user_base)));
+        return Err(bad(format!(
+            "user {}:{} is outside the block of {BLOCK_SIZE} ids at {}",
+            config.process.uid, config.process.gid, config.user_base
+        )));
     }
     if !config.cgroup_parent.is_absolute() || config.process.args.is_empty() {
         return Err(bad("cgroup_parent must be absolute and process.args not empty".into()));
@@ -79,7 +82,8 @@ pub(crate) fn create(config: &ShimConfig) -> Result<Created> {
     drop(spec);
     let listener = listen(&config.socket)?;
 
-    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC).map_err(call("make a socket pair"))?;
+    let (ours, theirs) =
+        socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC).map_err(call("make a socket pair"))?;
     let init_pid = engine(config).run(&theirs)?;
     drop(theirs);
     let mut channel = Channel::new(ours);
@@ -98,7 +102,8 @@ fn listen(socket: &Path) -> Result<UnixListener> {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(on("remove", socket)(errno(&e))),
         _ => {}
     }
-    let listener = UnixListener::bind(socket).map_err(|e| on("listen on", socket)(Errno::from_raw(e.raw_os_error().unwrap_or(libc::ENAMETOOLONG))))?;
+    let listener =
+        UnixListener::bind(socket).map_err(|e| on("listen on", socket)(Errno::from_raw(e.raw_os_error().unwrap_or(libc::ENAMETOOLONG))))?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600)).map_err(|e| on("set the mode of", socket)(errno(&e)))?;
     listener.set_nonblocking(true).map_err(|e| on("listen on", socket)(errno(&e)))?;
     Ok(listener)
@@ -134,7 +139,8 @@ fn prepare_places(config: &ShimConfig, rootfs: &Path, files: &Path) -> Result<Ve
 fn hello(channel: &mut Channel) -> Result<Option<OwnedFd>> {
     use std::os::fd::AsFd;
     let end = Instant::now() + PATIENCE;
-    let failed = || ShimError::Engine("landfall-init did not come up; is the installed landfall-init of the same version as landfall-shim?".into());
+    let failed =
+        || ShimError::Engine("landfall-init did not come up; is the installed landfall-init of the same version as landfall-shim?".into());
     loop {
         match channel.next::<FromInit>() {
             Ok(Some((FromInit::Hello, mut fds))) => return Ok(fds.pop()),

@@ -69,7 +69,7 @@ pub(crate) fn spec(config: &ShimConfig, rootfs: &Path, places: &[Place]) -> Resu
         .gid_mappings(mapping)
         .cgroups_path(config.cgroup_parent.join(config.id.as_str()))
         .resources(resources(config)?)
-        .seccomp(seccomp::profile()?)
+        .seccomp(seccomp::profile(config.oci_runtime.is_none())?)
         .masked_paths(owned(&[
             "/proc/acpi",
             "/proc/asound",

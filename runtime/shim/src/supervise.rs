@@ -109,7 +109,8 @@ impl Shim {
     }
 
     fn wait(&self) -> Result<Vec<Source>> {
-        let mut sources = vec![(Source::Signals, self.signals.as_fd(), PollFlags::POLLIN), (Source::Listener, self.listener.as_fd(), PollFlags::POLLIN)];
+        let mut sources =
+            vec![(Source::Signals, self.signals.as_fd(), PollFlags::POLLIN), (Source::Listener, self.listener.as_fd(), PollFlags::POLLIN)];
         if self.channel_open {
             sources.push((Source::Init, self.channel.fd().as_fd(), PollFlags::POLLIN));
         }
@@ -139,7 +140,9 @@ impl Shim {
         let next = [self.kill_at, self.look_at.map(|(at, _)| at)].into_iter().flatten().min();
         let timeout = match next {
             // Rounded up: poll counts in milliseconds, and waking early would spin.
-            Some(at) => PollTimeout::try_from(at.saturating_duration_since(Instant::now()) + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX),
+            Some(at) => {
+                PollTimeout::try_from(at.saturating_duration_since(Instant::now()) + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
+            }
             // A removed socket file sends no event.
             None if self.exited() => PollTimeout::from(5_000_u16),
             None => PollTimeout::NONE,
@@ -281,7 +284,8 @@ impl Shim {
         }
         let Some((_, delay)) = self.look_at.filter(|(at, _)| *at <= now) else { return };
         self.look();
-        let (delay, again) = if self.listens.is_some() { (delay * 2, delay < LAST_LOOK) } else { (TICK, self.status.phase == Phase::Running) };
+        let (delay, again) =
+            if self.listens.is_some() { (delay * 2, delay < LAST_LOOK) } else { (TICK, self.status.phase == Phase::Running) };
         self.look_at = again.then(|| (Instant::now() + delay, delay));
     }
 

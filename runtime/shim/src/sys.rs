@@ -53,7 +53,14 @@ pub(crate) fn attach_mount(tree: &OwnedFd, target: &Path) -> nix::Result<()> {
     let target = c_path(target)?;
     // SAFETY: C strings that outlive the call.
     Errno::result(unsafe {
-        libc::syscall(libc::SYS_move_mount, tree.as_raw_fd(), c"".as_ptr(), libc::AT_FDCWD, target.as_ptr(), 4 /* MOVE_MOUNT_F_EMPTY_PATH */)
+        libc::syscall(
+            libc::SYS_move_mount,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_FDCWD,
+            target.as_ptr(),
+            4, /* MOVE_MOUNT_F_EMPTY_PATH */
+        )
     })
     .map(drop)
 }
