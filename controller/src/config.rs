@@ -1,63 +1,49 @@
-//! What the server is told at start. The `landfall` command fills it from the configuration file.
+//! Everything the server must be told, parsed by whoever starts it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use landfall_builder::{BuildConfig, GitConfig};
+use landfall_model::Hostname;
 
-/// Everything the server needs to know before it starts.
+/// The server's configuration. [`ServerConfig::default`] is what an installed server uses; [`ServerConfig::under`] moves all paths.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// Database, keys, repositories, logs. Default `/var/lib/landfall`.
+    /// Data the server owns: database, repositories, builds, logs. Default `/var/lib/landfall`.
     pub data_dir: PathBuf,
-    /// Where `agent.sock`, `router.sock` and our own `server.sock` are. Default `/run/landfall`.
+    /// Sockets. Default `/run/landfall`.
     pub run_dir: PathBuf,
-    /// `sqlite://…` or `postgres://…`. Default: `landfall.db` in the data directory.
+    /// Programs of the installation (`hooks/pre-receive`). Default `/usr/local/lib/landfall`.
+    pub libexec_dir: PathBuf,
+    /// `sqlite:…` or `postgres://…`; `None` = SQLite at `<data_dir>/landfall.db`.
     pub store_url: Option<String>,
-    /// API, git over HTTP, dashboard. Default `127.0.0.1:5000`.
+    /// API, git over HTTP and dashboard. Default `127.0.0.1:5000`.
     pub api_listen: SocketAddr,
-    /// Git over SSH. Default `127.0.0.1:2222`.
-    pub ssh_listen: SocketAddr,
-    /// Apps answer at `<app>.<platform domain>`. Default `localhost`.
+    /// Git over SSH. Default `0.0.0.0:2222`; `None` = no SSH.
+    pub ssh_listen: Option<SocketAddr>,
+    /// How clients reach the API, without a slash at the end; `None` = `http://<api_listen>`.
+    pub public_url: Option<String>,
+    /// Apps answer at `<app>.<platform_domain>`. Default `localhost`.
     pub platform_domain: String,
-    /// The port visitors use, for addresses we print. Default 8080.
-    pub public_port: u16,
-    /// Stack of new apps. Default `landfall-13`.
-    pub stack: String,
-    /// The git receiver.
-    pub git: GitConfig,
-    /// Builds.
+    /// The router's port as browsers see it, for URLs. Default 8080.
+    pub router_port: u16,
+    /// The base image of new apps. Default `debian-13`.
+    pub default_stack: String,
+    /// Builds: limits, places, the operator's mirrors.
     pub build: BuildConfig,
-    /// Timers of dynos.
-    pub timers: Timers,
-}
-
-/// Timers of dynos; Heroku's where Heroku documents one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timers {
-    /// A web dyno must listen on its port this long after its start: R10. Default 60 s.
-    pub boot: Duration,
-    /// From SIGTERM to SIGKILL: R12. Default 30 s.
-    pub stop_grace: Duration,
-    /// Requests through a dyno that is being replaced may take this long. Default 30 s.
-    pub drain: Duration,
-    /// A release phase is ended after this. Default 1 h, Heroku's limit.
-    pub release_phase: Duration,
-    /// The reconcile loop looks again this often though nothing told it to. Default 5 s.
-    pub tick: Duration,
-}
-
-impl Default for Timers {
-    fn default() -> Self {
-        Self {
-            boot: Duration::from_secs(60),
-            stop_grace: Duration::from_secs(30),
-            drain: Duration::from_secs(30),
-            release_phase: Duration::from_secs(3600),
-            tick: Duration::from_secs(5),
-        }
-    }
+    /// The git receiver: limits. Its paths are set from this configuration.
+    pub git: GitConfig,
+    /// Timers and bounds of dynos.
+    pub deploy: landfall_deploy::Settings,
+    /// The first account's e-mail address. Default `admin@localhost`.
+    pub admin_email: String,
+    /// How often each app is compared with reality although nothing happened. Default 5 s.
+    pub resync: Duration,
+    /// How often unused images and layers are removed. Default 1 h.
+    pub image_gc: Duration,
+    /// How long a stopping server waits for what is under way. Default 10 s.
+    pub shutdown: Duration,
 }
 
 impl Default for ServerConfig {
@@ -65,20 +51,31 @@ impl Default for ServerConfig {
         Self {
             data_dir: "/var/lib/landfall".into(),
             run_dir: "/run/landfall".into(),
+            libexec_dir: "/usr/local/lib/landfall".into(),
             store_url: None,
             api_listen: SocketAddr::from(([127, 0, 0, 1], 5000)),
-            ssh_listen: SocketAddr::from(([127, 0, 0, 1], 2222)),
+            ssh_listen: Some(SocketAddr::from(([0, 0, 0, 0], 2222))),
+            public_url: None,
             platform_domain: "localhost".to_owned(),
-            public_port: 8080,
-            stack: "landfall-13".to_owned(),
-            git: GitConfig::default(),
+            router_port: 8080,
+            default_stack: "debian-13".to_owned(),
             build: BuildConfig::default(),
-            timers: Timers::default(),
+            git: GitConfig::default(),
+            deploy: landfall_deploy::Settings::default(),
+            admin_email: "admin@localhost".to_owned(),
+            resync: Duration::from_secs(5),
+            image_gc: Duration::from_secs(3600),
+            shutdown: Duration::from_secs(10),
         }
     }
 }
 
 impl ServerConfig {
+    /// The defaults with other directories. Every path the server uses is derived from these three.
+    pub fn under(data_dir: impl Into<PathBuf>, run_dir: impl Into<PathBuf>, libexec_dir: impl Into<PathBuf>) -> Self {
+        Self { data_dir: data_dir.into(), run_dir: run_dir.into(), libexec_dir: libexec_dir.into(), ..Self::default() }
+    }
+
     /// The agent's socket.
     pub fn agent_socket(&self) -> PathBuf {
         self.run_dir.join("agent.sock")
@@ -89,18 +86,46 @@ impl ServerConfig {
         self.run_dir.join("router.sock")
     }
 
-    /// One directory an app; see `landfall-logs`.
+    /// Logs of all apps.
     pub fn logs_dir(&self) -> PathBuf {
         self.data_dir.join("logs")
     }
 
-    /// Build caches, one JSON file an app.
-    pub fn caches_dir(&self) -> PathBuf {
-        self.data_dir.join("caches")
+    /// Output of release phases, `<app id>/<release id>/`.
+    pub fn release_output_dir(&self) -> PathBuf {
+        self.data_dir.join("release-output")
     }
 
-    /// The database's address.
-    pub fn store_url(&self) -> String {
-        self.store_url.clone().unwrap_or_else(|| format!("sqlite://{}", self.data_dir.join("landfall.db").display()))
+    /// What each app's last build left for the next one, `<app id>.json`.
+    pub fn build_cache_dir(&self) -> PathBuf {
+        self.data_dir.join("build-cache")
+    }
+
+    /// How clients reach the API.
+    pub fn public_url(&self) -> String {
+        self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.api_listen)).trim_end_matches('/').to_owned()
+    }
+
+    /// The builder's places, under this configuration's directories.
+    pub fn git_config(&self) -> GitConfig {
+        let host = self.public_url();
+        GitConfig {
+            repositories: self.data_dir.join("git"),
+            hooks: self.libexec_dir.join("hooks"),
+            hook_socket: self.run_dir.join("server.sock"),
+            host_key: self.data_dir.join("ssh_host_ed25519_key"),
+            host_label: host.split_once("://").map_or(host.as_str(), |(_, rest)| rest).to_owned(),
+            ..self.git.clone()
+        }
+    }
+
+    /// The builder's limits with this configuration's directory.
+    pub fn build_config(&self) -> BuildConfig {
+        BuildConfig { builds: self.data_dir.join("builds"), ..self.build.clone() }
+    }
+
+    /// Where a browser reaches a host name.
+    pub fn web_url(&self, host: &Hostname) -> String {
+        if self.router_port == 80 { format!("http://{host}/") } else { format!("http://{host}:{}/", self.router_port) }
     }
 }

@@ -1,1 +1,10 @@
-//! Platform API, accounts, dashboard; the composition root.
+//! The composition root: joins API, store, builder, deploy, runtime and router into one server.
+//!
+//! [`server::run`] starts everything; [`reconcile`] makes what is desired true; [`adapters`] are the builder's ports; [`platform`] is the API's.
+//! Business rules are not here: they are in `landfall_deploy`.
+
+pub mod app_log;
+pub mod config;
+pub mod reconcile;
+
+pub use config::ServerConfig;

@@ -1,0 +1,90 @@
+//! One app's loop: look, plan, act, wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use landfall_deploy::{Observed, Plan, plan};
+use landfall_store::{DesiredApp, StoreError};
+
+use super::shared::{AppHandle, Shared};
+use super::{announce, desired, perform, purge, status};
+
+/// What one round came to.
+enum Round {
+    /// Look again at this time at the latest.
+    Again(Option<Duration>),
+    /// The app is gone and nothing of it is left.
+    Over,
+}
+
+/// Runs until the app is gone or the server stops.
+pub(super) async fn run(shared: Arc<Shared>, handle: Arc<AppHandle>) {
+    loop {
+        let pause = match round(&shared, &handle).await {
+            Ok(Round::Over) => break,
+            Ok(Round::Again(at)) => {
+                let timer = at.map(|at| at.saturating_sub(shared.clock.now()));
+                timer.map_or(shared.config.resync, |timer| timer.min(shared.config.resync))
+            }
+            Err(error) => {
+                tracing::warn!(app.id = %handle.app, error = %error, "the app could not be looked at; trying again");
+                Duration::from_secs(1)
+            }
+        };
+        tokio::select! {
+            () = shared.cancel.cancelled() => return,
+            () = handle.wake.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+    shared.routes.forget(handle.app);
+    shared.apps().remove(&handle.app);
+}
+
+async fn round(shared: &Arc<Shared>, handle: &Arc<AppHandle>) -> Result<Round, StoreError> {
+    if !shared.cache.is_live() {
+        return Ok(Round::Again(None));
+    }
+    let Some(app) = shared.store.desired(&shared.system, handle.app).await? else {
+        return Ok(orphans(shared, handle).await);
+    };
+    announce::releases(shared, handle, &app).await?;
+    let (observed, plan, status) = look(shared, handle, &app);
+    handle.status.send_if_modified(|old| std::mem::replace(old, status.clone()) != status);
+    if app.destroyed_at.is_some() && plan.steps.is_empty() && observed.containers.is_empty() {
+        return purge::app(shared, &app).await.map(|()| Round::Over);
+    }
+    shared.routes.describe(&app, shared);
+    let wake_at = plan.wake_at;
+    for step in plan.steps {
+        perform::step(shared, handle, &app, step);
+    }
+    shared.routes.planned(handle.app);
+    Ok(Round::Again(wake_at))
+}
+
+fn look(shared: &Shared, handle: &AppHandle, app: &DesiredApp) -> (Observed, Plan, status::AppStatus) {
+    let desired = desired::desired(app, &shared.config.deploy);
+    let containers = shared.cache.of(handle.app);
+    let mut memory = handle.memory();
+    let observed = memory.observe(&containers, shared.routes.view(handle.app), &desired, &shared.clock);
+    let plan = plan(&desired, &observed, shared.clock.now());
+    let status = status::status(&desired, &observed, &memory);
+    (observed, plan, status)
+}
+
+/// Containers marked with an app nobody knows: they are nobody's, so they go.
+async fn orphans(shared: &Shared, handle: &AppHandle) -> Round {
+    shared.routes.remove(handle.app);
+    for info in shared.cache.of(handle.app) {
+        tracing::warn!(container.id = %info.id, app.id = %handle.app, "removing a container of an app that does not exist");
+        match shared.agent.remove(&info.id).await {
+            Ok(()) => shared.cache.forget(&info.id),
+            Err(error) => {
+                tracing::warn!(container.id = %info.id, error = %error, "it could not be removed; trying again");
+                return Round::Again(None);
+            }
+        }
+    }
+    Round::Over
+}

@@ -1,0 +1,140 @@
+//! What the agent last said of every container, kept fresh by its watch.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use landfall_model::AppId;
+use landfall_runtime::client::Agent;
+use landfall_runtime_wire::{ContainerEvent, ContainerId, ContainerInfo};
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::labels::app_of;
+
+/// Pause before watching again after the agent went away.
+const RETRY: Duration = Duration::from_millis(300);
+
+/// The last word on every container. While the agent is away nothing is known: [`Cache::is_live`] is false.
+#[derive(Debug)]
+pub struct Cache {
+    containers: RwLock<BTreeMap<ContainerId, ContainerInfo>>,
+    live: watch::Sender<bool>,
+    changes: broadcast::Sender<Option<AppId>>,
+}
+
+impl Cache {
+    /// Knows nothing yet.
+    pub fn new() -> Self {
+        Self { containers: RwLock::default(), live: watch::Sender::new(false), changes: broadcast::Sender::new(1024) }
+    }
+
+    /// Whether the agent is there.
+    pub fn is_live(&self) -> bool {
+        *self.live.borrow()
+    }
+
+    /// Waits for the agent.
+    pub async fn wait_live(&self) {
+        let mut live = self.live.subscribe();
+        // The sender lives as long as self does, so this only ends with `true`.
+        let _ = live.wait_for(|live| *live).await;
+    }
+
+    /// Which app's containers changed; `None` = any app's.
+    pub fn changes(&self) -> broadcast::Receiver<Option<AppId>> {
+        self.changes.subscribe()
+    }
+
+    /// All containers of one app.
+    pub fn of(&self, app: AppId) -> Vec<ContainerInfo> {
+        self.read(|containers| containers.values().filter(|info| app_of(info) == Some(app)).cloned().collect())
+    }
+
+    /// One container.
+    pub fn get(&self, id: &ContainerId) -> Option<ContainerInfo> {
+        self.read(|containers| containers.get(id).cloned())
+    }
+
+    /// Every app that has containers.
+    pub fn apps(&self) -> std::collections::BTreeSet<AppId> {
+        self.read(|containers| containers.values().filter_map(app_of).collect())
+    }
+
+    /// Takes an answer of the agent that is newer than what the watch told so far.
+    pub fn insert(&self, info: ContainerInfo) {
+        let app = app_of(&info);
+        // The watch may already have told more than the answer to `start` did: a state never goes back.
+        self.containers.write().unwrap_or_else(PoisonError::into_inner).entry(info.id.clone()).or_insert(info);
+        let _ = self.changes.send(app);
+    }
+
+    /// Forgets a container that is gone.
+    pub fn forget(&self, id: &ContainerId) {
+        let gone = self.containers.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        let _ = self.changes.send(gone.as_ref().and_then(app_of));
+    }
+
+    /// Watches until cancelled.
+    pub async fn run(self: Arc<Self>, agent: Agent, cancel: CancellationToken) {
+        let mut was_away = false;
+        loop {
+            let error = tokio::select! {
+                error = self.follow(&agent) => error,
+                () = cancel.cancelled() => return,
+            };
+            if !was_away {
+                tracing::warn!(error, "the agent is away; nothing is started or stopped until it is back");
+            }
+            was_away = !self.live.send_replace(false);
+            let _ = self.changes.send(None);
+            tokio::select! {
+                () = tokio::time::sleep(RETRY) => {}
+                () = cancel.cancelled() => return,
+            }
+        }
+    }
+
+    async fn follow(&self, agent: &Agent) -> String {
+        let mut watch = match agent.watch().await {
+            Ok(watch) => watch,
+            Err(error) => return error.to_string(),
+        };
+        loop {
+            match watch.next().await {
+                Some(Ok(event)) => self.take(event),
+                Some(Err(error)) => return error.to_string(),
+                None => return "the watch ended".to_owned(),
+            }
+        }
+    }
+
+    fn take(&self, event: ContainerEvent) {
+        let mut containers = self.containers.write().unwrap_or_else(PoisonError::into_inner);
+        let app = match event {
+            ContainerEvent::Snapshot { containers: all } => {
+                *containers = all.into_iter().map(|info| (info.id.clone(), info)).collect();
+                self.live.send_replace(true);
+                None
+            }
+            ContainerEvent::Changed { container } => {
+                let app = app_of(&container);
+                containers.insert(container.id.clone(), container);
+                app
+            }
+            ContainerEvent::Removed { id } => containers.remove(&id).as_ref().and_then(app_of),
+        };
+        drop(containers);
+        let _ = self.changes.send(app);
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&BTreeMap<ContainerId, ContainerInfo>) -> T) -> T {
+        look(&self.containers.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,70 @@
+//! From what the store remembers to what the plan is asked for.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use landfall_builder::app_json::{CheckKind, HealthCheck as AppCheck};
+use landfall_deploy::{Desired, HealthCheck, Probe, Restarts, Settings, Target, TypeSpec};
+use landfall_model::ProcessType;
+use landfall_store::{DesiredApp, DesiredRelease, Slug};
+
+/// The plan's input for one app.
+pub(crate) fn desired(app: &DesiredApp, settings: &Settings) -> Desired {
+    let mut hasher = DefaultHasher::new();
+    app.id.hash(&mut hasher);
+    Desired {
+        destroyed: app.destroyed_at.is_some(),
+        maintenance: app.maintenance,
+        current: app.current.as_ref().map(|release| target(app, release)),
+        pending: app.pending.first().map(|pending| pending.release.version),
+        restarts: Restarts { app: app.restarts.app, types: app.restarts.types.clone(), dynos: app.restarts.dynos.clone() },
+        health: app.current.as_ref().and_then(|release| release.slug.as_ref()).and_then(health_check),
+        settings: Settings { jitter_seed: hasher.finish(), ..settings.clone() },
+    }
+}
+
+fn target(app: &DesiredApp, current: &DesiredRelease) -> Target {
+    let mut types = BTreeMap::new();
+    if let Some(slug) = &current.slug {
+        for entry in &app.formation {
+            if slug.process_types.contains_key(&entry.process_type) && entry.process_type != ProcessType::release() {
+                let spec = TypeSpec { quantity: entry.quantity, size: entry.size, fingerprint: entry.size.name().to_lowercase() };
+                types.insert(entry.process_type.clone(), spec);
+            }
+        }
+    }
+    Target { version: current.release.version, types }
+}
+
+/// What of an app.json is kept with the slug; see [`kept_app_json`].
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+struct Kept {
+    healthchecks: BTreeMap<ProcessType, Vec<AppCheck>>,
+    postdeploy: Option<String>,
+}
+
+/// What running a slug needs of its app.json. Values of config vars stay out: they belong to the config.
+pub(crate) fn kept_app_json(app_json: &landfall_builder::app_json::AppJson) -> serde_json::Value {
+    let kept = Kept { healthchecks: app_json.healthchecks.clone(), postdeploy: app_json.postdeploy.clone() };
+    serde_json::to_value(kept).expect("plain data serialises")
+}
+
+fn health_check(slug: &Slug) -> Option<HealthCheck> {
+    let mut kept: Kept = serde_json::from_value(slug.app_json.clone()).ok()?;
+    let checks = kept.healthchecks.remove(&ProcessType::web())?;
+    let first = |kind| checks.iter().find(|check| check.kind == kind).map(probe);
+    let health = HealthCheck { startup: first(CheckKind::Startup), readiness: first(CheckKind::Readiness) };
+    (health != HealthCheck::default()).then_some(health)
+}
+
+fn probe(check: &AppCheck) -> Probe {
+    Probe {
+        path: check.path.clone(),
+        timeout: Duration::from_secs(check.timeout_secs.into()),
+        attempts: check.attempts,
+        wait: Duration::from_secs(check.wait_secs.into()),
+        initial_delay: Duration::ZERO,
+    }
+}

@@ -1,0 +1,182 @@
+//! What one app's loop remembers between rounds: comforts that agent, router and store cannot tell again.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
+
+use landfall_deploy::{
+    Container, ContainerKey, ContainerKind, Crash, Desired, Drain, Health, Observed, RouterView, State, StopReason, Told,
+};
+use landfall_model::{DynoName, ReleaseVersion};
+use landfall_runtime_wire::{ContainerId, ContainerInfo, ContainerState};
+
+use super::clock::Clock;
+use super::labels::{Kind, Labels};
+use super::status::Failure;
+
+/// How many failures are kept for whoever waits for a deploy.
+const FAILURES: usize = 50;
+
+/// What is remembered of one container.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) labels: Labels,
+    pub(crate) started_at: Duration,
+    pub(crate) up_since: Option<Duration>,
+    pub(crate) changed_at: jiff::Timestamp,
+    pub(crate) told: Told,
+    pub(crate) health: Health,
+    pub(crate) drain: Drain,
+    pub(crate) stopping: Option<Stopping>,
+    last_state: Option<ContainerState>,
+}
+
+/// A stop that was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Stopping {
+    pub(crate) since: Duration,
+    pub(crate) grace: Duration,
+    pub(crate) reason: Option<StopReason>,
+}
+
+/// Something under way that must not be done twice.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Busy {
+    Stop(ContainerKey),
+    Drain(ContainerKey),
+    Remove(ContainerKey),
+    ReleasePhase(ReleaseVersion),
+    FinishRelease(ReleaseVersion),
+}
+
+/// One app's loop's memory.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    pub(crate) seen: BTreeMap<ContainerKey, Seen>,
+    /// Containers the agent was asked to start and has not told of yet.
+    pub(crate) starting: BTreeSet<ContainerKey>,
+    pub(crate) busy: HashSet<Busy>,
+    pub(crate) held: HashSet<ContainerKey>,
+    pub(crate) crashes: BTreeMap<DynoName, Vec<Crash>>,
+    pub(crate) failures: Vec<Failure>,
+    /// The newest release whose making is in the log.
+    pub(crate) announced: Option<ReleaseVersion>,
+}
+
+impl Memory {
+    /// A container is about to be asked for.
+    pub(crate) fn expect(&mut self, key: ContainerKey, labels: Labels, now: Duration) {
+        self.starting.insert(key.clone());
+        self.seen.insert(key, Seen::new(labels, now));
+    }
+
+    /// Writes down why the dynos of a release do not come up.
+    pub(crate) fn failed(&mut self, failure: Failure) {
+        if self.failures.len() == FAILURES {
+            self.failures.remove(0);
+        }
+        self.failures.push(failure);
+    }
+
+    /// Joins what the agent tells with what is remembered.
+    pub(crate) fn observe(&mut self, containers: &[ContainerInfo], router: RouterView, desired: &Desired, clock: &Clock) -> Observed {
+        let now = clock.now();
+        let mut observed = Vec::new();
+        let mut there = BTreeSet::new();
+        for info in containers {
+            let Some(labels) = Labels::read(info).filter(|labels| labels.kind != Kind::Build) else { continue };
+            let key = ContainerKey(info.id.to_string());
+            self.starting.remove(&key);
+            let seen = self.seen.entry(key.clone()).or_insert_with(|| adopt(labels, info, desired, clock));
+            seen.note(info.state, now, desired.settings.stop_grace);
+            observed.push(container(key.clone(), seen, state(info.state, seen, now), &info.other_listeners, self.held.contains(&key)));
+            there.insert(key);
+        }
+        self.seen.retain(|key, _| there.contains(key) || self.starting.contains(key));
+        for key in &self.starting {
+            if let Some(seen) = self.seen.get(key) {
+                observed.push(container(key.clone(), seen, State::Starting, &[], self.held.contains(key)));
+            }
+        }
+        Observed { containers: observed, router, crashes: self.crashes.clone() }
+    }
+}
+
+impl Seen {
+    fn new(labels: Labels, now: Duration) -> Self {
+        Self {
+            labels,
+            started_at: now,
+            up_since: None,
+            changed_at: jiff::Timestamp::now(),
+            told: Told::Starting,
+            health: Health::default(),
+            drain: Drain::NotAsked,
+            stopping: None,
+            last_state: None,
+        }
+    }
+
+    fn note(&mut self, state: ContainerState, now: Duration, grace: Duration) {
+        if self.last_state != Some(state) {
+            self.last_state = Some(state);
+            self.changed_at = jiff::Timestamp::now();
+        }
+        if state == ContainerState::Ready {
+            self.up_since.get_or_insert(now);
+        }
+        if state == ContainerState::Stopping && self.stopping.is_none() {
+            self.stopping = Some(Stopping { since: now, grace, reason: None });
+        }
+    }
+}
+
+/// A container this server did not start: whatever its state is, the log already says so. Only a dyno of the current release whose startup
+/// check is not known to have passed is checked again.
+fn adopt(labels: Labels, info: &ContainerInfo, desired: &Desired, clock: &Clock) -> Seen {
+    let checked = desired.current.as_ref().is_some_and(|target| target.version == labels.release)
+        && labels.dyno.process_type.is_web()
+        && desired.health.as_ref().is_some_and(|health| health.startup.is_some());
+    let told = if info.state == ContainerState::Ready && !checked { Told::Up } else { Told::Starting };
+    Seen { started_at: clock.from_unix_ms(info.started_at_ms), told, ..Seen::new(labels, clock.now()) }
+}
+
+fn state(state: ContainerState, seen: &Seen, now: Duration) -> State {
+    let reason = seen.stopping.as_ref().and_then(|stopping| stopping.reason.clone());
+    match (state, &seen.stopping) {
+        (ContainerState::Exited(status), _) => State::Exited { code: status.code, oom: status.oom, reason },
+        (_, Some(stopping)) => State::Stopping { since: stopping.since, grace: stopping.grace, reason },
+        (ContainerState::Starting, None) => State::Starting,
+        (ContainerState::Ready, None) => State::Ready,
+        (ContainerState::Stopping, None) => State::Stopping { since: now, grace: Duration::ZERO, reason },
+    }
+}
+
+fn container(key: ContainerKey, seen: &Seen, state: State, listeners: &[String], held: bool) -> Container {
+    let labels = &seen.labels;
+    Container {
+        key,
+        kind: match labels.kind {
+            Kind::OneOff => ContainerKind::OneOff,
+            Kind::Release => ContainerKind::Release,
+            Kind::Dyno | Kind::Build => ContainerKind::Dyno,
+        },
+        dyno: labels.dyno.clone(),
+        release: labels.release,
+        size: labels.size,
+        fingerprint: labels.fingerprint.clone(),
+        generation: labels.generation,
+        state,
+        started_at: seen.started_at,
+        up_since: seen.up_since,
+        health: seen.health.clone(),
+        drain: seen.drain,
+        listeners: listeners.to_vec(),
+        told: seen.told,
+        held,
+    }
+}
+
+/// The agent's name of a container.
+pub(crate) fn id_of(key: &ContainerKey) -> ContainerId {
+    super::labels::container_id(key.0.clone())
+}

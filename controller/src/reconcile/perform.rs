@@ -1,0 +1,274 @@
+//! Performs the plan's steps: quick ones at once, slow ones in a task each, none twice at the same time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use landfall_deploy::{ContainerKey, Crash, Drain, ProbeKind, Step, StopReason, remember_crash};
+use landfall_model::{DynoId, DynoName, ReleaseStatus, ReleaseVersion};
+use landfall_store::{DesiredApp, ReleaseOutcome, ReleaseRef};
+
+use super::labels::{Kind, Labels, container_id};
+use super::memory::{Busy, Stopping, id_of};
+use super::shared::{AppHandle, Shared};
+use super::spec::{Launch, container_spec};
+use super::status::Failure;
+use super::{health, release_phase};
+
+/// Starts performing one step.
+pub(super) fn step(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredApp, step: Step) {
+    match step {
+        Step::RunReleasePhase { version } => release_phase::run(shared, handle, app, version),
+        Step::FinishRelease { version, status } => finish_release(shared, handle, app, version, status),
+        Step::Report { key, dyno, told, lines, crash } => {
+            shared.logs.platform(handle.app, &dyno.to_string(), &lines);
+            let mut memory = handle.memory();
+            if let Some(seen) = memory.seen.get_mut(&key) {
+                seen.told = told;
+            }
+            if let Some(crash) = crash {
+                memory.failed(Failure { release: crash.release, dyno: dyno.clone(), lines });
+                remember_crash(memory.crashes.entry(dyno).or_default(), crash);
+            }
+            drop(memory);
+            handle.wake();
+        }
+        Step::SetRoutes { mode, backends } => shared.routes.set(handle.app, mode, backends, shared),
+        Step::RemoveRoutes => shared.routes.remove(handle.app),
+        Step::StartDyno { dyno, release, size, fingerprint, generation } => {
+            let labels = Labels {
+                app: handle.app,
+                kind: Kind::Dyno,
+                release,
+                dyno,
+                size,
+                fingerprint,
+                generation,
+                command: String::new(),
+                attached: false,
+            };
+            start(shared, handle, app, labels);
+        }
+        Step::CheckHealth { key, kind, path, timeout, attempts } => check(shared, handle, key, kind, path, timeout, attempts),
+        Step::Drain { key } => drain(shared, handle, key),
+        Step::StopDyno { key, dyno, reason, grace } => stop(shared, handle, &key, &dyno, reason, grace),
+        Step::RemoveContainer { key } => remove(shared, handle, key),
+    }
+}
+
+fn start(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredApp, mut labels: Labels) {
+    let key = ContainerKey(format!("d-{}", DynoId::new().0.simple()));
+    let current = app.current.as_ref().filter(|current| current.release.version == labels.release);
+    let launch = current.and_then(|current| Launch::of(current, app.user_block));
+    if let Some(launch) = &launch {
+        labels.command = launch.command(&labels.dyno.process_type);
+    }
+    handle.memory().expect(key.clone(), labels.clone(), shared.clock.now());
+    let (shared, handle, user_block) = (shared.clone(), handle.clone(), app.user_block);
+    shared.tasks.clone().spawn(async move {
+        let result = async {
+            let launch = match launch {
+                Some(launch) => launch,
+                None => older_launch(&shared, &labels, user_block).await?,
+            };
+            labels.command = launch.command(&labels.dyno.process_type);
+            let line = format!("Starting process with command `{}`", labels.command);
+            shared.logs.platform(handle.app, &labels.dyno.to_string(), &[line]);
+            let spec = container_spec(id_of(&key), &launch, &labels, shared.logs.dir(handle.app), shared.config.deploy.port);
+            shared.agent.start(spec).await.map_err(|error| explain(&error))
+        };
+        match result.await {
+            Ok(info) => shared.cache.insert(info),
+            Err(why) => start_failed(&shared, &handle, &key, &labels, &why),
+        }
+        handle.wake();
+    });
+}
+
+/// What an earlier release needs to run once more, when a dyno of it crashed while its successor does not come up.
+async fn older_launch(shared: &Shared, labels: &Labels, user_block: u32) -> Result<Launch, String> {
+    let scope = shared.system.app(labels.app);
+    let reference = ReleaseRef::Version(labels.release);
+    let read = async {
+        let release = shared.store.release_get(&scope, reference).await?;
+        let config = shared.store.release_config(&scope, reference).await?;
+        let slug = match release.slug {
+            Some(slug) => Some(shared.store.slug_get(&scope, slug).await?),
+            None => None,
+        };
+        Ok::<_, landfall_store::StoreError>((slug, config))
+    };
+    let (slug, config) = read.await.map_err(|error| explain(&error))?;
+    let slug = slug.ok_or_else(|| format!("{} has no code", labels.release))?;
+    Ok(Launch { version: labels.release, slug, config, user_block })
+}
+
+/// A dyno that could not even be started counts as a crash, so that the next try has a back-off.
+fn start_failed(shared: &Shared, handle: &AppHandle, key: &ContainerKey, labels: &Labels, why: &str) {
+    tracing::error!(app.id = %handle.app, dyno.name = %labels.dyno, error = why, "a dyno could not be started");
+    let lines = vec![
+        format!("Error R99 (Platform error) -> the dyno could not be started: {why}"),
+        "State changed from starting to crashed".to_owned(),
+    ];
+    shared.logs.platform(handle.app, &labels.dyno.to_string(), &lines);
+    let mut memory = handle.memory();
+    memory.starting.remove(key);
+    memory.seen.remove(key);
+    memory.failed(Failure { release: labels.release, dyno: labels.dyno.clone(), lines });
+    let crash = Crash {
+        at: shared.clock.now(),
+        release: labels.release,
+        fingerprint: labels.fingerprint.clone(),
+        generation: labels.generation,
+        size: labels.size,
+        up_for: None,
+    };
+    let record = memory.crashes.entry(labels.dyno.clone()).or_default();
+    // Twice: the immediate first restart is for apps that stumbled, not for a machine that cannot.
+    remember_crash(record, crash.clone());
+    remember_crash(record, crash);
+}
+
+fn stop(shared: &Arc<Shared>, handle: &Arc<AppHandle>, key: &ContainerKey, dyno: &DynoName, reason: StopReason, grace: Duration) {
+    let lines = reason.lines(grace);
+    let mut memory = handle.memory();
+    let Some(seen) = memory.seen.get_mut(key) else { return };
+    let release = seen.labels.release;
+    let stopping = Stopping { since: shared.clock.now(), grace, reason: Some(reason.clone()) };
+    match &mut seen.stopping {
+        // A second, harder stop keeps the first reason.
+        Some(earlier) => *earlier = Stopping { reason: earlier.reason.take().or(Some(reason.clone())), ..stopping },
+        None => seen.stopping = Some(stopping),
+    }
+    if reason.is_failure() {
+        memory.failed(Failure { release, dyno: dyno.clone(), lines: lines.clone() });
+    }
+    if !memory.busy.insert(Busy::Stop(key.clone())) && reason != StopReason::Stuck {
+        return;
+    }
+    drop(memory);
+    shared.logs.platform(handle.app, &dyno.to_string(), &lines);
+    let (shared, handle, key) = (shared.clone(), handle.clone(), key.clone());
+    shared.tasks.clone().spawn(async move {
+        if let Err(error) = shared.agent.stop(&id_of(&key), grace).await {
+            tracing::warn!(app.id = %handle.app, container.id = %key.0, error = %error, "a dyno was not stopped; trying again");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let mut memory = handle.memory();
+            let exited =
+                shared.cache.get(&id_of(&key)).is_none_or(|info| matches!(info.state, landfall_runtime_wire::ContainerState::Exited(_)));
+            if let Some(seen) = memory.seen.get_mut(&key).filter(|_| !exited) {
+                seen.stopping = None;
+            }
+        }
+        handle.memory().busy.remove(&Busy::Stop(key));
+        handle.wake();
+    });
+}
+
+fn drain(shared: &Arc<Shared>, handle: &Arc<AppHandle>, key: ContainerKey) {
+    let mut memory = handle.memory();
+    let now = shared.clock.now();
+    let Some(seen) = memory.seen.get_mut(&key) else { return };
+    seen.drain = Drain::Asked { since: now };
+    if !memory.busy.insert(Busy::Drain(key.clone())) {
+        return;
+    }
+    drop(memory);
+    let (shared, handle) = (shared.clone(), handle.clone());
+    shared.tasks.clone().spawn(async move {
+        let answer = shared.routes.client().drain(key.0.clone(), shared.config.deploy.drain_limit).await;
+        let mut memory = handle.memory();
+        if let Some(seen) = memory.seen.get_mut(&key) {
+            seen.drain = if answer.is_ok() { Drain::Done } else { Drain::NotAsked };
+        }
+        memory.busy.remove(&Busy::Drain(key));
+        drop(memory);
+        handle.wake();
+    });
+}
+
+fn remove(shared: &Arc<Shared>, handle: &Arc<AppHandle>, key: ContainerKey) {
+    if !handle.memory().busy.insert(Busy::Remove(key.clone())) {
+        return;
+    }
+    let (shared, handle) = (shared.clone(), handle.clone());
+    shared.tasks.clone().spawn(async move {
+        match shared.agent.remove(&id_of(&key)).await {
+            Ok(()) => shared.cache.forget(&id_of(&key)),
+            Err(error) => {
+                tracing::warn!(app.id = %handle.app, container.id = %key.0, error = %error, "an ended container was not removed; trying again");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        }
+        handle.memory().busy.remove(&Busy::Remove(key));
+        handle.wake();
+    });
+}
+
+fn check(
+    shared: &Arc<Shared>,
+    handle: &Arc<AppHandle>,
+    key: ContainerKey,
+    kind: ProbeKind,
+    path: String,
+    timeout: Duration,
+    attempts: u32,
+) {
+    let Some(ip) = shared.cache.get(&id_of(&key)).and_then(|info| info.ip) else { return };
+    let now = shared.clock.now();
+    if let Some(seen) = handle.memory().seen.get_mut(&key) {
+        seen.health.in_flight = true;
+        seen.health.last_at = Some(now);
+    }
+    let (shared, handle) = (shared.clone(), handle.clone());
+    shared.tasks.clone().spawn(async move {
+        let result = health::check(std::net::SocketAddr::from((ip, shared.config.deploy.port)), &path, timeout).await;
+        if let Some(seen) = handle.memory().seen.get_mut(&key) {
+            let health = &mut seen.health;
+            health.in_flight = false;
+            health.failures = if result.is_ok() { 0 } else { health.failures.saturating_add(1) };
+            match kind {
+                ProbeKind::Startup => health.startup_passed |= result.is_ok(),
+                ProbeKind::Readiness => health.unready = health.failures >= attempts,
+            }
+            health.last_failure = result.err();
+        }
+        handle.wake();
+    });
+}
+
+fn finish_release(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredApp, version: ReleaseVersion, status: ReleaseStatus) {
+    let Some(pending) = app.pending.iter().find(|pending| pending.release.version == version) else { return };
+    if !handle.memory().busy.insert(Busy::FinishRelease(version)) {
+        return;
+    }
+    let (shared, handle, release) = (shared.clone(), handle.clone(), pending.release.clone());
+    shared.tasks.clone().spawn(async move {
+        release_phase::finished(&shared, &release);
+        let outcome = if status == ReleaseStatus::Succeeded { ReleaseOutcome::Succeeded } else { ReleaseOutcome::Failed };
+        if let Err(error) = shared.store.release_finish(&shared.system.app(handle.app), release.id, outcome).await {
+            tracing::warn!(app.id = %handle.app, release.version = %version, error = %error, "a release phase's end was not recorded; trying again");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        handle.memory().busy.remove(&Busy::FinishRelease(version));
+        handle.wake();
+    });
+}
+
+/// An error with all its causes, in one line.
+pub(crate) fn explain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Makes a container id from a dyno's id.
+pub(crate) fn dyno_container(prefix: &str, id: DynoId) -> landfall_runtime_wire::ContainerId {
+    container_id(format!("{prefix}-{}", id.0.simple()))
+}

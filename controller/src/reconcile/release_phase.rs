@@ -1,0 +1,83 @@
+//! The release phase: its container, and its output, which is kept for `releases:output`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use landfall_deploy::ContainerKey;
+use landfall_logs::{Filter, Reader};
+use landfall_model::{AppId, DynoName, DynoSize, ProcessType, ReleaseId, ReleaseVersion};
+use landfall_store::{DesiredApp, Release};
+
+use super::labels::{Kind, Labels};
+use super::memory::{Busy, id_of};
+use super::perform::explain;
+use super::shared::{AppHandle, Shared};
+use super::spec::{Launch, container_spec};
+use crate::config::ServerConfig;
+
+/// Most lines of a release phase that are copied to the app's log.
+const LINES: usize = 10_000;
+
+/// Where a release phase writes.
+pub(crate) fn output_dir(config: &ServerConfig, app: AppId, release: ReleaseId) -> PathBuf {
+    config.release_output_dir().join(app.to_string()).join(release.to_string())
+}
+
+/// Starts it. Its id is made of the release, so that a server that was killed in between finds it instead of running it twice.
+pub(super) fn run(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredApp, version: ReleaseVersion) {
+    let Some(pending) = app.pending.iter().find(|pending| pending.release.version == version) else { return };
+    let Some(launch) = Launch::of(pending, app.user_block) else { return };
+    if !handle.memory().busy.insert(Busy::ReleasePhase(version)) {
+        return;
+    }
+    let key = ContainerKey(format!("r-{}", pending.release.id.0.simple()));
+    let labels = Labels {
+        app: handle.app,
+        kind: Kind::Release,
+        release: version,
+        dyno: DynoName::new(ProcessType::release(), version.0),
+        size: DynoSize::default(),
+        fingerprint: String::new(),
+        generation: 0,
+        command: launch.command(&ProcessType::release()),
+        attached: false,
+    };
+    handle.memory().expect(key.clone(), labels.clone(), shared.clock.now());
+    let dir = output_dir(&shared.config, handle.app, pending.release.id);
+    let (shared, handle) = (shared.clone(), handle.clone());
+    shared.tasks.clone().spawn(async move {
+        let line = format!("Starting process with command `{}`", labels.command);
+        shared.logs.platform(handle.app, &labels.dyno.to_string(), &[line]);
+        let spec = container_spec(id_of(&key), &launch, &labels, dir.clone(), shared.config.deploy.port);
+        let made = std::fs::create_dir_all(&dir).map_err(|error| format!("making {}: {error}", dir.display()));
+        let started = match made {
+            Ok(()) => shared.agent.start(spec).await.map_err(|error| explain(&error)),
+            Err(error) => Err(error),
+        };
+        match started {
+            Ok(info) => shared.cache.insert(info),
+            Err(error) => {
+                tracing::error!(app.id = %handle.app, release.version = %version, error, "a release phase could not be started; trying again");
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                let mut memory = handle.memory();
+                memory.starting.remove(&key);
+                memory.seen.remove(&key);
+            }
+        }
+        handle.memory().busy.remove(&Busy::ReleasePhase(version));
+        handle.wake();
+    });
+}
+
+/// Copies its output to the app's log, where people look first.
+pub(super) fn finished(shared: &Shared, release: &Release) {
+    let reader = Reader::new(&output_dir(&shared.config, release.app, release.id));
+    match reader.last(LINES, &Filter::default()) {
+        Ok((lines, _)) => {
+            let name = format!("release.{}", release.version.0);
+            let texts: Vec<&str> = lines.iter().map(landfall_logs::Line::text).collect();
+            shared.logs.append(release.app, "app", &name, &texts);
+        }
+        Err(error) => tracing::warn!(app.id = %release.app, error = %error, "a release phase's output could not be read"),
+    }
+}

@@ -1,0 +1,270 @@
+//! The route table as the loops want it, and what the router confirmed of it.
+//!
+//! Loops say what they want ([`RouteTable::set`]); one task tells the router. After the server (or its connection) starts anew, nothing is
+//! sent until every app's loop has planned once: then the whole table goes in one piece, so that no app is missing for a moment.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use landfall_deploy::{ContainerKey, RouteMode, RouterView, Routes};
+use landfall_model::AppId;
+use landfall_router::control::{AppRoutes, Backend, Client, Mode, Table};
+use landfall_store::DesiredApp;
+use tokio::sync::Notify;
+
+use super::memory::id_of;
+use super::shared::Shared;
+
+/// How often the router is asked whether it is still there.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// Longest wait for loops that cannot plan (database away for one app) before the table goes out without them.
+const FIRST_PLANS: Duration = Duration::from_secs(5);
+
+/// What the loops want and what the router confirmed.
+#[derive(Debug)]
+pub struct RouteTable {
+    client: Client,
+    inner: Mutex<Inner>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Connected and sent a whole table.
+    initialised: bool,
+    away: bool,
+    wanted: HashMap<AppId, Entry>,
+    acknowledged: HashMap<AppId, Entry>,
+    dirty: BTreeSet<AppId>,
+    /// Names and hosts.
+    frames: HashMap<AppId, AppRoutes>,
+    /// The supervisor has made a loop for every app there is.
+    listed: bool,
+    /// Loops that have planned since the connection started anew.
+    planned: HashSet<AppId>,
+    generation: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    routes: Routes,
+    wire: AppRoutes,
+}
+
+impl RouteTable {
+    /// For the router behind one socket.
+    pub fn new(client: Client) -> Self {
+        let generation = u64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap_or(1);
+        Self {
+            client: client.with_patience(Duration::from_secs(3)),
+            inner: Mutex::new(Inner { generation, ..Inner::default() }),
+            changed: Notify::new(),
+        }
+    }
+
+    /// The router's client, for drains.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// What the plan may believe.
+    pub(super) fn view(&self, app: AppId) -> RouterView {
+        let inner = self.lock();
+        if inner.away {
+            return RouterView::Away;
+        }
+        RouterView::Here { acknowledged: inner.acknowledged.get(&app).map(|entry| entry.routes.clone()) }
+    }
+
+    /// Keeps an app's name, hosts and log up to date, whatever its dynos do.
+    pub(super) fn describe(&self, app: &DesiredApp, shared: &Shared) {
+        let own = format!("{}.{}", app.name, shared.config.platform_domain);
+        let frame = AppRoutes {
+            id: app.id.to_string(),
+            name: app.name.to_string(),
+            hosts: app.hosts.iter().map(ToString::to_string).filter(|host| *host != own).collect(),
+            log_dir: Some(shared.logs.dir(app.id)),
+            mode: Mode::default(),
+            backends: Vec::new(),
+        };
+        let mut inner = self.lock();
+        let changed = inner.frames.insert(app.id, frame.clone()).is_some_and(|old| old != frame);
+        if changed && let Some(entry) = inner.wanted.get_mut(&app.id) {
+            entry.wire = AppRoutes { mode: entry.wire.mode, backends: std::mem::take(&mut entry.wire.backends), ..frame };
+            inner.dirty.insert(app.id);
+            self.changed.notify_one();
+        }
+    }
+
+    /// An app's loop wants this.
+    pub(super) fn set(&self, app: AppId, mode: RouteMode, backends: BTreeSet<ContainerKey>, shared: &Shared) {
+        let wire_backends = backends.iter().filter_map(|key| {
+            let info = shared.cache.get(&id_of(key))?;
+            let labels = super::labels::Labels::read(&info)?;
+            let addr = SocketAddr::from((info.ip?, shared.config.deploy.port));
+            Some(Backend { id: key.0.clone(), addr, dyno: labels.dyno.to_string() })
+        });
+        let wire_backends = wire_backends.collect();
+        let mut inner = self.lock();
+        let Some(frame) = inner.frames.get(&app) else { return };
+        let wire = AppRoutes { mode: wire_mode(mode), backends: wire_backends, ..frame.clone() };
+        let entry = Entry { routes: Routes { mode, backends }, wire };
+        if inner.wanted.get(&app) != Some(&entry) || inner.acknowledged.get(&app) != Some(&entry) {
+            inner.wanted.insert(app, entry);
+            inner.dirty.insert(app);
+            self.changed.notify_one();
+        }
+    }
+
+    /// The app leaves the table.
+    pub(super) fn remove(&self, app: AppId) {
+        let mut inner = self.lock();
+        let known = inner.wanted.remove(&app).is_some() | inner.acknowledged.contains_key(&app);
+        if known {
+            inner.dirty.insert(app);
+            self.changed.notify_one();
+        }
+    }
+
+    /// An app's loop has planned: its wish (or having none) counts.
+    pub(super) fn planned(&self, app: AppId) {
+        let mut inner = self.lock();
+        if !inner.initialised && inner.planned.insert(app) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Every app there is has a loop now.
+    pub(super) fn listed(&self) {
+        let first = !std::mem::replace(&mut self.lock().listed, true);
+        if first {
+            self.changed.notify_one();
+        }
+    }
+
+    /// An app's loop ended.
+    pub(super) fn forget(&self, app: AppId) {
+        let mut inner = self.lock();
+        inner.planned.insert(app);
+        inner.frames.remove(&app);
+        drop(inner);
+        self.changed.notify_one();
+    }
+
+    /// Tells the router, until cancelled.
+    pub(super) async fn run(&self, shared: Arc<Shared>) {
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut waiting_since = tokio::time::Instant::now();
+        loop {
+            let result = tokio::select! {
+                () = shared.cancel.cancelled() => return,
+                () = self.changed.notified() => self.tell(&shared, waiting_since.elapsed()).await,
+                _ = heartbeat.tick() => match self.client.sync().await {
+                    Ok(()) => {
+                        if std::mem::replace(&mut self.lock().away, false) {
+                            tracing::info!("the router is back");
+                            waiting_since = tokio::time::Instant::now();
+                            wake_all(&shared);
+                        }
+                        self.tell(&shared, waiting_since.elapsed()).await
+                    }
+                    Err(error) => Err(error),
+                },
+            };
+            if let Err(error) = result {
+                self.lost(&shared, &error);
+            }
+        }
+    }
+
+    fn lost(&self, shared: &Arc<Shared>, error: &landfall_router::control::ClientError) {
+        let mut inner = self.lock();
+        let was_away = inner.away;
+        let generation = inner.generation;
+        let frames = std::mem::take(&mut inner.frames);
+        *inner = Inner { away: true, listed: inner.listed, generation, frames, ..Inner::default() };
+        drop(inner);
+        if !was_away {
+            tracing::warn!(error = %error, "the router is away; it serves with its last table, and no dyno it may use is stopped");
+            wake_all(shared);
+        }
+    }
+
+    /// The first word to the router: the whole table, once every loop has planned. If one cannot, the others are sent one by one, so that the
+    /// router keeps what it has of that one.
+    async fn begin(&self, shared: &Arc<Shared>, waited: Duration) -> Result<bool, landfall_router::control::ClientError> {
+        let apps: HashSet<AppId> = shared.apps().keys().copied().collect();
+        let (table, entries) = {
+            let mut inner = self.lock();
+            if inner.away || !inner.listed || !shared.cache.is_live() {
+                return Ok(false);
+            }
+            if !apps.is_subset(&inner.planned) {
+                inner.initialised = waited > FIRST_PLANS;
+                return Ok(inner.initialised);
+            }
+            inner.generation += 1;
+            inner.dirty.clear();
+            let entries = inner.wanted.clone();
+            (Table { generation: inner.generation, apps: entries.values().map(|entry| entry.wire.clone()).collect() }, entries)
+        };
+        self.client.replace_table(table).await?;
+        let mut inner = self.lock();
+        // What changed meanwhile is still dirty, and told next.
+        inner.acknowledged = entries;
+        inner.initialised = true;
+        drop(inner);
+        wake_all(shared);
+        Ok(true)
+    }
+
+    /// Sends what is to be sent.
+    async fn tell(&self, shared: &Arc<Shared>, waited: Duration) -> Result<(), landfall_router::control::ClientError> {
+        if !self.lock().initialised && !self.begin(shared, waited).await? {
+            return Ok(());
+        }
+        loop {
+            let (app, entry, generation) = {
+                let mut inner = self.lock();
+                let Some(app) = inner.dirty.pop_first() else { return Ok(()) };
+                inner.generation += 1;
+                (app, inner.wanted.get(&app).cloned(), inner.generation)
+            };
+            match &entry {
+                Some(entry) => self.client.replace_app(generation, entry.wire.clone()).await?,
+                None => self.client.remove_app(generation, app.to_string()).await?,
+            }
+            let mut inner = self.lock();
+            match entry {
+                Some(entry) => inner.acknowledged.insert(app, entry),
+                None => inner.acknowledged.remove(&app),
+            };
+            drop(inner);
+            shared.wake(app);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wake_all(shared: &Shared) {
+    for handle in shared.apps().values() {
+        handle.wake();
+    }
+}
+
+fn wire_mode(mode: RouteMode) -> Mode {
+    match mode {
+        RouteMode::Serving => Mode::Serving,
+        RouteMode::Maintenance => Mode::Maintenance,
+        RouteMode::Blank => Mode::Blank,
+        RouteMode::NoWeb => Mode::NoWeb,
+        RouteMode::Booting => Mode::Booting,
+        RouteMode::Crashed => Mode::Crashed,
+    }
+}

@@ -1,0 +1,132 @@
+//! What one app's loop tells the rest of the server.
+
+use jiff::Timestamp;
+use landfall_deploy::{Container, ContainerKind, Desired, Observed, State, Told};
+use landfall_model::{DynoName, DynoSize, DynoState, ProcessType, ReleaseVersion};
+use landfall_runtime_wire::ContainerId;
+
+use super::memory::Memory;
+
+/// One app as its loop last saw it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AppStatus {
+    /// The release that must run. `None` = nobody looked yet.
+    pub target: Option<ReleaseVersion>,
+    /// The release whose release phase is under way.
+    pub pending: Option<ReleaseVersion>,
+    /// Every wanted dyno of the target is up, and web ones take requests.
+    pub live: bool,
+    /// Releases that still answer visitors, lowest first.
+    pub serving: Vec<ReleaseVersion>,
+    /// Every dyno, one-off ones too, in name order.
+    pub dynos: Vec<DynoStatus>,
+    /// Why dynos did not come up, oldest first.
+    pub failures: Vec<Failure>,
+}
+
+/// One dyno.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DynoStatus {
+    /// Its container.
+    pub container: ContainerId,
+    /// `web.1`.
+    pub name: DynoName,
+    /// Of the formation, a one-off, or a release phase.
+    pub kind: ContainerKind,
+    /// Its state in Heroku's words.
+    pub state: DynoState,
+    /// As people see it.
+    pub command: String,
+    /// Its size.
+    pub size: DynoSize,
+    /// What it runs.
+    pub release: ReleaseVersion,
+    /// Whether the router sends requests to it.
+    pub routed: bool,
+    /// Why it counts as up, or why it is down.
+    pub note: Option<String>,
+    /// When its state last changed.
+    pub updated_at: Timestamp,
+}
+
+/// A dyno that did not come up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Of which release.
+    pub release: ReleaseVersion,
+    /// Its name.
+    pub dyno: DynoName,
+    /// What the log says about it.
+    pub lines: Vec<String>,
+}
+
+/// Draws the picture.
+pub(crate) fn status(desired: &Desired, observed: &Observed, memory: &Memory) -> AppStatus {
+    let target = desired.current.as_ref().map(|target| target.version);
+    let mut dynos: Vec<DynoStatus> = observed.containers.iter().filter_map(|c| dyno(desired, observed, memory, c)).collect();
+    dynos.sort_by(|a, b| (&a.name, a.release).cmp(&(&b.name, b.release)));
+    let mut serving: Vec<ReleaseVersion> =
+        dynos.iter().filter(|dyno| dyno.routed && dyno.state == DynoState::Up).map(|dyno| dyno.release).collect();
+    serving.sort_unstable();
+    serving.dedup();
+    let live = desired.current.as_ref().is_some_and(|target| {
+        target
+            .types
+            .iter()
+            .all(|(process_type, spec)| (1..=spec.quantity).all(|index| is_live(&dynos, target.version, process_type, index)))
+    });
+    AppStatus { target, pending: desired.pending, live, serving, dynos, failures: memory.failures.clone() }
+}
+
+fn is_live(dynos: &[DynoStatus], target: ReleaseVersion, process_type: &ProcessType, index: u32) -> bool {
+    dynos.iter().any(|dyno| {
+        dyno.kind == ContainerKind::Dyno
+            && dyno.name.process_type == *process_type
+            && dyno.name.index == index
+            && dyno.release == target
+            && dyno.state == DynoState::Up
+            && (dyno.routed || !process_type.is_web())
+    })
+}
+
+fn dyno(desired: &Desired, observed: &Observed, memory: &Memory, container: &Container) -> Option<DynoStatus> {
+    let seen = memory.seen.get(&container.key)?;
+    let state = match &container.state {
+        State::Ready if container.told == Told::Up => DynoState::Up,
+        State::Starting | State::Ready => DynoState::Starting,
+        State::Stopping { reason, .. } if reason.as_ref().is_some_and(landfall_deploy::StopReason::is_failure) => DynoState::Crashed,
+        State::Stopping { .. } => DynoState::Down,
+        State::Exited { reason, .. } if reason.as_ref().is_some_and(|reason| !reason.is_failure()) => DynoState::Down,
+        State::Exited { .. } if container.kind == ContainerKind::Dyno => DynoState::Crashed,
+        State::Exited { .. } => DynoState::Down,
+    };
+    Some(DynoStatus {
+        container: super::memory::id_of(&container.key),
+        name: container.dyno.clone(),
+        kind: container.kind,
+        state,
+        command: seen.labels.command.clone(),
+        size: container.size,
+        release: container.release,
+        routed: observed.is_acknowledged(&container.key),
+        note: note(desired, container, state),
+        updated_at: seen.changed_at,
+    })
+}
+
+fn note(desired: &Desired, container: &Container, state: DynoState) -> Option<String> {
+    match (state, &container.state) {
+        (DynoState::Up, _) if container.dyno.process_type.is_web() && container.kind == ContainerKind::Dyno => {
+            let startup = desired.health.as_ref().and_then(|health| health.startup.as_ref());
+            Some(match startup {
+                Some(probe) if container.health.startup_passed => format!("health check {} passed", probe.path),
+                _ => format!("listening on port {}", desired.settings.port),
+            })
+        }
+        (DynoState::Crashed | DynoState::Down, State::Exited { code, oom, .. }) => {
+            let why = if *oom { " (out of memory)" } else { "" };
+            Some(format!("exited with status {code}{why}"))
+        }
+        _ => None,
+    }
+}
