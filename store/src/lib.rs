@@ -26,6 +26,8 @@ mod seal;
 mod sharing;
 mod ssh_key;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use access::{AppIdentity, AppScope, Principal, Role, SystemScope};
 pub use config::StoreConfig;

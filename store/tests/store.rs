@@ -1,0 +1,355 @@
+//! Every operation, on SQLite and on a real PostgreSQL.
+
+use std::collections::BTreeMap;
+
+use landfall_model::*;
+use landfall_store::testing::{Postgres, TestStore};
+use landfall_store::*;
+
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                super::$name(super::TestStore::sqlite().await).await;
+            }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                super::$name(super::TestStore::postgres().await).await;
+            }
+        }
+    )+};
+}
+
+on_both!(people, tenants, releases, formation, domains, patches_are_gapless, sealed_and_immutable, destroy, opening_again);
+
+fn new_account(email: &str, password_hash: &str) -> NewAccount {
+    NewAccount { email: email.into(), name: None, password_hash: password_hash.into(), admin: false }
+}
+
+async fn owner(store: &Store) -> Principal {
+    let account = store.account_create_first(&store.system(), new_account("Me@Example.com", "x")).await.unwrap();
+    store.principal_for_account(&store.system(), account.id).await.unwrap()
+}
+
+async fn app(store: &Store, owner: &Principal, name: &str) -> AppScope {
+    let new = NewApp { id: None, name: name.parse().unwrap(), stack: "debian-13".into() };
+    let app = store.app_create(owner, new).await.unwrap();
+    store.authorize(owner, &AppIdentity::Id(app.id)).await.unwrap()
+}
+
+fn change(pairs: &[(&str, Option<&str>)]) -> BTreeMap<ConfigKey, Option<SecretString>> {
+    pairs.iter().map(|(key, value)| (key.parse().unwrap(), value.map(SecretString::new))).collect()
+}
+
+fn slug(types: &[(&str, &str)]) -> NewSlug {
+    NewSlug {
+        image: format!("sha256:{}", types.len()),
+        process_types: types.iter().map(|(name, command)| (name.parse().unwrap(), (*command).to_owned())).collect(),
+        buildpacks: vec!["landfall/python".into()],
+        size_bytes: 10,
+        formation: BTreeMap::new(),
+        app_json: serde_json::json!({"healthchecks": {}}),
+    }
+}
+
+async fn deploy(store: &Store, scope: &AppScope, slug: NewSlug) -> Release {
+    let source = BuildSource { commit: Some("0123456789abcdef".into()), description: None };
+    let new = NewBuild { id: None, source, stack: "debian-13".into(), worker: "w1".into() };
+    let build = store.build_create(scope, new).await.unwrap();
+    let (build, release) = store.build_finish(scope, build.id, slug.clone()).await.unwrap();
+    assert_eq!((build.status, build.release), (BuildStatus::Succeeded, Some((release.id, release.version))));
+    assert_eq!(store.build_finish(scope, build.id, slug).await.unwrap().1, release, "said twice");
+    release
+}
+
+async fn people(test: TestStore) {
+    let store = &test.store;
+    let me = owner(store).await;
+    let again = store.account_create_first(&store.system(), new_account("b@example.com", "x")).await;
+    assert_eq!(again.unwrap_err().code(), "already_set_up");
+    let hash = hash_password("right");
+    let you = store.account_create(&me, new_account("you@example.com", &hash)).await.unwrap();
+    assert_eq!(store.account_create(&me, new_account("YOU@example.com", "x")).await.unwrap_err().code(), "email_taken");
+    assert_eq!(store.account_create(&me, new_account("nobody", "x")).await.unwrap_err().code(), "bad_email");
+    let you = store.principal_for_account(&store.system(), you.id).await.unwrap();
+    assert_eq!(store.account_create(&you, new_account("c@example.com", "x")).await.unwrap_err().code(), "forbidden");
+    assert_eq!(store.authenticate_password("You@Example.com", "right").await.unwrap(), Some(you.clone()));
+    assert_eq!(store.authenticate_password("you@example.com", "wrong").await.unwrap(), None);
+    assert_eq!(store.authenticate_password("no@example.com", "right").await.unwrap(), None);
+    assert_eq!(store.account_update(&you, Some("You".into()), None).await.unwrap().name.as_deref(), Some("You"));
+    assert_eq!(store.account_get(&you).await.unwrap().email, "you@example.com");
+    assert_eq!(store.account_list(&store.system()).await.unwrap().len(), 2);
+
+    let (token, secret) = store.authorization_create(&me, NewAuthorization { description: "cli".into(), expires_in: None }).await.unwrap();
+    let principal = store.authenticate_token(secret.expose()).await.unwrap().unwrap();
+    assert_eq!((principal.account_id(), principal.authorization_id()), (me.account_id(), Some(token.id)));
+    assert!(store.authorization_get(&me, token.id).await.unwrap().last_used_at.is_some());
+    let (_, expired) = store
+        .authorization_create(&me, NewAuthorization { expires_in: Some(std::time::Duration::ZERO), ..NewAuthorization::default() })
+        .await
+        .unwrap();
+    assert_eq!(store.authenticate_token(expired.expose()).await.unwrap(), None);
+    assert_eq!(store.authorization_list(&me).await.unwrap().len(), 1);
+    assert_eq!(store.authorization_delete(&you, token.id).await.unwrap_err().code(), "not_found");
+    store.authorization_delete(&me, token.id).await.unwrap();
+    assert_eq!(store.authenticate_token(secret.expose()).await.unwrap(), None);
+
+    let line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti me@home";
+    let key = store.key_create(&me, line).await.unwrap();
+    assert_eq!(store.key_create(&you, line).await.unwrap_err().code(), "key_taken");
+    assert_eq!(store.principal_for_key(&key.fingerprint).await.unwrap(), Some(me.clone()));
+    assert_eq!(store.key_list(&me).await.unwrap(), std::slice::from_ref(&key));
+    store.key_delete(&me, &key.fingerprint).await.unwrap();
+    assert_eq!(store.principal_for_key(&key.fingerprint).await.unwrap(), None);
+
+    store.audit_append(&AuditEvent { actor: Some(me.account_id()), action: "login".into(), ..AuditEvent::default() }).await.unwrap();
+    store.audit_append(&AuditEvent { action: "login.failed".into(), address: Some("::1".into()), ..AuditEvent::default() }).await.unwrap();
+    let entries = store.audit_list(&me, 10).await.unwrap();
+    assert_eq!(entries.iter().map(|entry| entry.event.action.as_str()).collect::<Vec<_>>(), ["login.failed", "login"]);
+    assert_eq!(store.audit_list(&you, 10).await.unwrap_err().code(), "forbidden");
+    store.setting_set(&store.system(), "a", "1").await.unwrap();
+    store.setting_set(&store.system(), "a", "2").await.unwrap();
+    assert_eq!(store.setting_get(&store.system(), "a").await.unwrap().as_deref(), Some("2"));
+    store.ping().await.unwrap();
+}
+
+async fn tenants(test: TestStore) {
+    let store = &test.store;
+    let me = owner(store).await;
+    let you = store.account_create(&me, new_account("you@example.com", "x")).await.unwrap();
+    let you = store.principal_for_account(&store.system(), you.id).await.unwrap();
+    let mine = app(store, &me, "blog").await;
+    let by_name = AppIdentity::parse("blog").unwrap();
+    assert_eq!(store.authorize(&you, &by_name).await.unwrap_err().code(), "not_found");
+    assert!(store.app_list(&you).await.unwrap().is_empty());
+    let taken = NewApp { id: None, name: "blog".parse().unwrap(), stack: "s".into() };
+    assert_eq!(store.app_create(&you, taken).await.unwrap_err().code(), "app_name_taken");
+    store.collaborator_add(&mine, "you@example.com").await.unwrap();
+    assert_eq!(store.collaborator_add(&mine, "you@example.com").await.unwrap_err().code(), "collaborator_exists");
+    assert_eq!(store.collaborator_add(&mine, "me@example.com").await.unwrap_err().code(), "collaborator_exists");
+    let yours = store.authorize(&you, &by_name).await.unwrap();
+    assert_eq!((yours.role(), store.app_list(&you).await.unwrap().len()), (Role::Collaborator, 1));
+    assert_eq!(store.app_destroy(&yours).await.unwrap_err().code(), "forbidden");
+    assert_eq!(store.app_rename(&yours, &"other".parse().unwrap()).await.unwrap_err().code(), "forbidden");
+    assert_eq!(store.collaborator_list(&yours).await.unwrap().len(), 2);
+    store.collaborator_remove(&yours, "you@example.com").await.unwrap();
+    assert_eq!(store.authorize(&you, &by_name).await.unwrap_err().code(), "not_found");
+    let replay = NewApp { id: Some(mine.app_id()), name: "blog".parse().unwrap(), stack: "debian-13".into() };
+    assert_eq!(store.app_create(&me, replay).await.unwrap().id, mine.app_id());
+    assert_eq!(store.app_rename(&mine, &"news".parse().unwrap()).await.unwrap().name.as_str(), "news");
+    assert_eq!(store.domain_list(&mine).await.unwrap()[0].hostname.as_str(), "news.localhost");
+    assert!(store.app_maintenance_set(&mine, true).await.unwrap().maintenance);
+    assert_eq!(store.app_stack_set(&mine, "debian-12").await.unwrap().stack, "debian-12");
+    assert_eq!(store.app_get(&mine).await.unwrap().user_block, 1);
+}
+
+async fn releases(test: TestStore) {
+    let store = &test.store;
+    let mut changes = store.changes();
+    let me = owner(store).await;
+    let scope = app(store, &me, "blog").await;
+    assert_eq!(changes.recv().await.unwrap(), scope.app_id());
+    assert_eq!(store.release_rollback(&scope, ReleaseRef::Current).await.unwrap_err().code(), "not_rollbackable");
+    let set = store.config_patch(&scope, &change(&[("A", Some("1")), ("B", Some("ü\n\""))])).await.unwrap();
+    assert_eq!(set.release.unwrap().description, "Set A, B config vars");
+    assert_eq!(store.config_patch(&scope, &change(&[("A", Some("1")), ("C", None)])).await.unwrap().release, None);
+    assert_eq!(store.config_patch(&scope, &change(&[("A", Some("a\0"))])).await.unwrap_err().code(), "config_value_has_nul");
+    assert_eq!(store.config_patch(&scope, &change(&[("A", Some(&"x".repeat(1 << 20)))])).await.unwrap_err().code(), "config_too_large");
+    let v3 = deploy(store, &scope, slug(&[("web", "a")])).await;
+    assert_eq!((v3.version.0, v3.description.as_str(), v3.current), (3, "Deploy 01234567", true));
+    let removed = store.config_patch(&scope, &change(&[("A", None)])).await.unwrap();
+    assert_eq!(removed.release.unwrap().description, "Remove A config vars");
+    let v5 = store.release_rollback(&scope, "v3".parse().unwrap()).await.unwrap();
+    assert_eq!((v5.version.0, v5.description.as_str(), v5.slug), (5, "Rollback to v3", v3.slug));
+    assert_eq!(store.config_get(&scope).await.unwrap().0.len(), 2);
+
+    let v6 = deploy(store, &scope, slug(&[("web", "b"), ("release", "migrate"), ("worker", "w")])).await;
+    assert_eq!((v6.status, v6.current, v6.output.is_some()), (ReleaseStatus::Pending, false, true));
+    let desired = store.desired(&store.system(), scope.app_id()).await.unwrap().unwrap();
+    assert_eq!((desired.current.unwrap().release.version.0, desired.pending.len()), (5, 1));
+    assert_eq!(desired.pending[0].slug.as_ref().unwrap().release_command(), Some("migrate"));
+    assert_eq!(store.release_rollback(&scope, ReleaseRef::Id(v6.id)).await.unwrap_err().code(), "not_rollbackable");
+    store.release_finish(&scope, v6.id, ReleaseOutcome::Failed).await.unwrap();
+    store.release_finish(&scope, v6.id, ReleaseOutcome::Failed).await.unwrap();
+    assert_eq!(store.release_finish(&scope, v6.id, ReleaseOutcome::Succeeded).await.unwrap_err().code(), "release_finished");
+    assert_eq!(store.release_get(&scope, ReleaseRef::Current).await.unwrap().version.0, 5);
+    assert_eq!(store.release_rollback(&scope, ReleaseRef::Id(v6.id)).await.unwrap_err().to_string(), "cannot roll back to v6: it failed");
+    let newest = store.release_list(&scope, ReleaseRange::newest(2)).await.unwrap();
+    assert_eq!(newest.iter().map(|release| release.version.0).collect::<Vec<_>>(), [6, 5]);
+    let middle = store.release_list(&scope, ReleaseRange { from: 2, to: 3, ..ReleaseRange::default() }).await.unwrap();
+    assert_eq!(middle.iter().map(|release| release.version.0).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(store.release_get(&scope, "v99".parse().unwrap()).await.unwrap_err().code(), "not_found");
+    assert_eq!(store.release_config(&scope, "v4".parse().unwrap()).await.unwrap().0.len(), 1);
+    assert_eq!(store.slug_get(&scope, v3.slug.unwrap()).await.unwrap().image, "sha256:1");
+    assert_eq!(store.images_in_use(&store.system()).await.unwrap(), ["sha256:1"]);
+
+    let new = |worker: &str| NewBuild { id: None, source: BuildSource::default(), stack: "s".into(), worker: worker.into() };
+    let (dead, alive) = (store.build_create(&scope, new("dead")).await.unwrap(), store.build_create(&scope, new("alive")).await.unwrap());
+    let interrupted = store.builds_interrupt(&store.system(), &["alive".into()]).await.unwrap();
+    assert_eq!(interrupted, [(scope.app_id(), dead.id)]);
+    assert!(store.build_get(&scope, dead.id).await.unwrap().failure.unwrap().starts_with("interrupted"));
+    assert_eq!(store.build_cancel(&scope, alive.id).await.unwrap().status, BuildStatus::Failed);
+    assert_eq!(store.build_finish(&scope, alive.id, slug(&[])).await.unwrap_err().code(), "build_finished");
+    assert_eq!(store.build_list(&scope, 10).await.unwrap().len(), 4);
+}
+
+async fn formation(test: TestStore) {
+    let store = &test.store;
+    let me = owner(store).await;
+    let scope = app(store, &me, "blog").await;
+    let ask = |name: &str, quantity| [FormationChange { process_type: name.parse().unwrap(), quantity: Some(quantity), size: None }];
+    assert_eq!(store.formation_update(&scope, &ask("web", QuantityChange::To(1))).await.unwrap_err().code(), "not_found");
+    let mut first = slug(&[("web", "a"), ("worker", "w"), ("clock", "c")]);
+    first.formation.insert("clock".parse().unwrap(), FormationHint { quantity: Some(2), size: Some(DynoSize::Standard2X) });
+    deploy(store, &scope, first).await;
+    let shown = async || {
+        let list = store.formation_list(&scope).await.unwrap();
+        list.iter().map(|f| format!("{}={}:{}", f.entry.process_type, f.entry.quantity, f.entry.size.name())).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(shown().await, "clock=2:Standard-2X web=1:Standard-1X worker=0:Standard-1X");
+    store.formation_update(&scope, &ask("worker", QuantityChange::By(3))).await.unwrap();
+    for quantity in [QuantityChange::To(10_000), QuantityChange::By(-4)] {
+        let refused = store.formation_update(&scope, &ask("worker", quantity)).await.unwrap_err();
+        assert!(refused.to_string().contains("0 to 100"), "{refused}");
+    }
+    deploy(store, &scope, slug(&[("web", "b"), ("worker", "w"), ("extra", "e")])).await;
+    assert_eq!(shown().await, "extra=0:Standard-1X web=1:Standard-1X worker=3:Standard-1X");
+    let desired = store.desired(&store.system(), scope.app_id()).await.unwrap().unwrap();
+    assert_eq!(desired.formation.iter().find(|entry| entry.process_type.is_web()).unwrap().command, "b");
+    assert_eq!(store.release_list(&scope, ReleaseRange::default()).await.unwrap().len(), 3, "scaling makes no release");
+
+    let web1: DynoName = "web.1".parse().unwrap();
+    for (target, generation) in
+        [(RestartTarget::Dyno(web1.clone()), 1), (RestartTarget::Type(ProcessType::web()), 2), (RestartTarget::App, 3)]
+    {
+        assert_eq!(store.restart(&scope, &target).await.unwrap(), generation);
+        let desired = store.desired(&store.system(), scope.app_id()).await.unwrap().unwrap();
+        assert_eq!(desired.restarts.generation(&web1), generation);
+    }
+    assert_eq!(store.restart(&scope, &RestartTarget::Dyno(web1)).await.unwrap(), 4);
+}
+
+async fn domains(test: TestStore) {
+    let store = &test.store;
+    let me = owner(store).await;
+    let you = store.account_create(&me, new_account("you@example.com", "x")).await.unwrap();
+    let you = store.principal_for_account(&store.system(), you.id).await.unwrap();
+    let (mine, yours) = (app(store, &me, "blog").await, app(store, &you, "shop").await);
+    let name = |text: &str| text.parse::<Hostname>().unwrap();
+    store.domain_add(&mine, &name("www.example.com")).await.unwrap();
+    for taken in ["www.example.com", "*.example.com"] {
+        assert_eq!(store.domain_add(&yours, &name(taken)).await.unwrap_err().code(), "domain_taken", "{taken}");
+    }
+    store.domain_add(&mine, &name("*.example.com")).await.unwrap();
+    assert_eq!(store.domain_add(&yours, &name("shop.example.com")).await.unwrap_err().code(), "domain_taken");
+    assert_eq!(store.domain_add(&yours, &name("blog.localhost")).await.unwrap_err().code(), "domain_reserved");
+    assert_eq!(store.domain_remove(&mine, "blog.localhost").await.unwrap_err().code(), "domain_built_in");
+    let hosts = store.desired(&store.system(), mine.app_id()).await.unwrap().unwrap().hosts;
+    assert_eq!(hosts.iter().map(Hostname::as_str).collect::<Vec<_>>(), ["blog.localhost", "*.example.com", "www.example.com"]);
+    store.domain_remove(&mine, "WWW.example.com").await.unwrap();
+    assert_eq!(store.domain_get(&mine, "www.example.com").await.unwrap_err().code(), "not_found");
+}
+
+async fn patches_are_gapless(test: TestStore) {
+    let me = owner(&test.store).await;
+    let scope = app(&test.store, &me, "blog").await;
+    let tasks: Vec<_> = (0..1000)
+        .map(|number| {
+            let (store, scope) = (test.store.clone(), scope.clone());
+            tokio::spawn(async move { store.config_patch(&scope, &change(&[(&format!("K{number}"), Some("v"))])).await.unwrap() })
+        })
+        .collect();
+    for task in tasks {
+        assert!(task.await.unwrap().release.is_some());
+    }
+    let range = ReleaseRange { from: 2, max: 1000, ..ReleaseRange::default() };
+    let versions: Vec<u32> = test.store.release_list(&scope, range).await.unwrap().iter().map(|release| release.version.0).collect();
+    assert_eq!(versions, (2..=1001).collect::<Vec<_>>());
+    assert_eq!(test.store.config_get(&scope).await.unwrap().0.len(), 1000);
+}
+
+async fn sealed_and_immutable(test: TestStore) {
+    let me = owner(&test.store).await;
+    let scope = app(&test.store, &me, "blog").await;
+    test.store.config_patch(&scope, &change(&[("A", Some("plain-as-day"))])).await.unwrap();
+    let url = test.config.url.clone();
+    sqlx::any::install_default_drivers();
+    let pool = sqlx::AnyPool::connect(&url).await.unwrap();
+    let sealed: Vec<String> = sqlx::query_scalar("SELECT sealed FROM configs").fetch_all(&pool).await.unwrap();
+    assert!(sealed.len() == 2 && sealed.iter().all(|sealed| !sealed.contains("plain-as-day")));
+    if let Some(path) = url.strip_prefix("sqlite:") {
+        for file in [path.to_owned(), format!("{path}-wal")] {
+            let bytes = std::fs::read(&file).unwrap();
+            assert!(!bytes.windows(12).any(|window| window == b"plain-as-day"), "{file}");
+        }
+    }
+    for forbidden in ["UPDATE releases SET description = 'x'", "UPDATE releases SET status = 'failed'", "UPDATE configs SET sealed = ''"] {
+        let refused = sqlx::query(forbidden).execute(&pool).await.unwrap_err().to_string();
+        assert!(refused.contains("immutable"), "{refused}");
+    }
+    pool.close().await;
+}
+
+async fn destroy(test: TestStore) {
+    let store = &test.store;
+    let me = owner(store).await;
+    let scope = app(store, &me, "blog").await;
+    deploy(store, &scope, slug(&[("web", "a")])).await;
+    assert_eq!(store.app_purge(&store.system(), scope.app_id()).await.unwrap_err().code(), "not_destroyed");
+    store.app_destroy(&scope).await.unwrap();
+    assert_eq!(store.config_patch(&scope, &change(&[("A", Some("1"))])).await.unwrap_err().code(), "not_found");
+    assert_eq!(store.app_get(&scope).await.unwrap_err().code(), "not_found");
+    let next = app(store, &me, "blog").await;
+    assert_eq!(store.app_get(&next).await.unwrap().user_block, 2, "a block was reused while something of its app was left");
+    let all = store.desired_all(&store.system()).await.unwrap();
+    assert_eq!(all.iter().map(|app| (app.destroyed_at.is_some(), app.hosts.len())).collect::<Vec<_>>(), [(true, 0), (false, 1)]);
+    store.app_purge(&store.system(), scope.app_id()).await.unwrap();
+    store.app_purge(&store.system(), scope.app_id()).await.unwrap();
+    assert_eq!(store.desired(&store.system(), scope.app_id()).await.unwrap(), None);
+}
+
+async fn opening_again(test: TestStore) {
+    let me = owner(&test.store).await;
+    app(&test.store, &me, "blog").await;
+    test.store.close().await;
+    let again = Store::open(test.config.clone()).await.unwrap();
+    assert_eq!(again.app_list(&me).await.unwrap().len(), 1);
+    again.close().await;
+    let pool = sqlx::AnyPool::connect(&test.config.url).await.unwrap();
+    sqlx::query("INSERT INTO schema_migrations (version, checksum, applied_at) VALUES (999, '', 0)").execute(&pool).await.unwrap();
+    assert_eq!(Store::open(test.config.clone()).await.unwrap_err().code(), "database_too_new");
+    sqlx::query("DELETE FROM schema_migrations WHERE version = 999").execute(&pool).await.unwrap();
+    pool.close().await;
+    std::fs::rename(&test.config.key_file, test.dir.path().join("kept")).unwrap();
+    assert_eq!(Store::open(test.config.clone()).await.unwrap_err().code(), "key_file");
+    assert!(!test.config.key_file.exists(), "a second key was made");
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_refused_and_left_alone() {
+    let test = TestStore::sqlite().await;
+    test.store.close().await;
+    let path = test.dir.path().join("landfall.db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let length = bytes.len();
+    bytes[4096..length / 2].fill(0x5a);
+    std::fs::write(&path, &bytes).unwrap();
+    assert_eq!(Store::open(test.config.clone()).await.unwrap_err().code(), "database_corrupt");
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_of_postgres_needs_none_of_ours() {
+    let server = std::sync::Arc::new(tokio::task::spawn_blocking(Postgres::start_new).await.unwrap());
+    let mut test = TestStore::postgres_on(server.clone()).await;
+    let me = owner(&test.store).await;
+    app(&test.store, &me, "blog").await;
+    tokio::task::block_in_place(|| server.stop());
+    test.config.acquire_timeout = std::time::Duration::from_millis(300);
+    let down = Store::open(test.config.clone()).await.unwrap_err();
+    assert!(down.is_transient(), "{down:?}");
+    tokio::task::block_in_place(|| server.start());
+    assert_eq!(test.store.app_list(&me).await.unwrap().len(), 1);
+    app(&test.store, &me, "shop").await;
+}
