@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::{Store, StoreConfig};
 
 const BIN: &str = "/usr/lib/postgresql/15/bin";
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A store of its own, and what must live as long as it does.
 pub struct TestStore {

@@ -1,5 +1,7 @@
 //! Every operation, on SQLite and on a real PostgreSQL.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic")]
+
 use std::collections::BTreeMap;
 
 use landfall_model::*;

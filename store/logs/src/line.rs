@@ -1,6 +1,7 @@
 //! One line, as written and as read back.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use crate::stamp;
 
@@ -81,8 +82,8 @@ pub fn clean_text(text: &[u8]) -> Cow<'_, str> {
         match c {
             '\r' => clean.push_str("\\r"),
             '\n' => clean.push_str("\\n"),
-            c if needs_care(c) && u32::from(c) < 0x100 => clean.push_str(&format!("\\x{:02x}", u32::from(c))),
-            c if needs_care(c) => clean.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
+            c if needs_care(c) && u32::from(c) < 0x100 => drop(write!(clean, "\\x{:02x}", u32::from(c))),
+            c if needs_care(c) => drop(write!(clean, "\\u{{{:x}}}", u32::from(c))),
             c => clean.push(c),
         }
     }
