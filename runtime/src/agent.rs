@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::config::AgentConfig;
-use crate::disk::private_dir;
+use crate::disk::{passage_dir, private_dir};
 use crate::fault::{Doing as _, Result, blocking, fault, fault_hint};
 use crate::store::Store;
 
@@ -56,9 +56,10 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<()>
         return Err(fault_hint(FaultCode::Invalid, problems.join("; "), "Correct the [agent] table of landfall.toml"));
     }
     let listener = bind(&config).await?;
-    for dir in [config.data_dir.join("containers"), config.run_dir.join("agent/containers"), config.data_dir.join("ca")] {
+    for dir in [config.data_dir.join("containers"), config.data_dir.join("ca")] {
         private_dir(&dir)?;
     }
+    passage_dir(&config.run_dir.join("agent/containers"))?;
     let core = Arc::new(Core {
         store: Store::open(config.images_dir())?,
         registry: registry::Registry::new(config.subnet, config.limits.watch_backlog),
@@ -110,7 +111,7 @@ async fn accept(core: &Arc<Core>, listener: UnixListener) {
 async fn bind(config: &AgentConfig) -> Result<UnixListener> {
     let socket = config.socket();
     std::fs::create_dir_all(&config.run_dir).doing(format!("making {}", config.run_dir.display()))?;
-    private_dir(&config.run_dir.join("agent"))?;
+    passage_dir(&config.run_dir.join("agent"))?;
     if tokio::net::UnixStream::connect(&socket).await.is_ok() {
         return Err(fault(FaultCode::Conflict, format!("another agent listens on {}", socket.display())));
     }

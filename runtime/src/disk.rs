@@ -27,6 +27,14 @@ pub(crate) fn private_dir(path: &Path) -> Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).doing(format!("making {}", path.display()))
 }
 
+/// A directory whose parts can be reached by those who know their names, and listed by root only: a container's root, which is no root
+/// here, walks through it to its mounts.
+pub(crate) fn passage_dir(path: &Path) -> Result<()> {
+    let doing = || format!("making {}", path.display());
+    fs::create_dir_all(path).doing(doing())?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o711)).doing(doing())
+}
+
 /// Whose files copies are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Owner {

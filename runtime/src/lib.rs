@@ -6,6 +6,7 @@ pub mod agent;
 pub mod client;
 pub mod config;
 mod disk;
+pub mod doctor;
 mod fault;
 mod frames;
 mod net;
@@ -14,5 +15,6 @@ mod stack;
 mod store;
 
 pub use config::{AgentConfig, AgentLimits, Subnet};
+pub use doctor::{Check, Verdict, doctor};
 pub use fault::Result;
 pub use landfall_runtime_wire as wire;

@@ -20,6 +20,15 @@ pub(crate) fn set_up(config: &AgentConfig) -> Result<()> {
     nft::apply(&nft::rules(config, resolver::host_resolver()))
 }
 
+/// Can this kernel make what containers need? Tried and taken back, in a network namespace of its own.
+pub(crate) fn try_links() -> Result<()> {
+    let tried = std::thread::spawn(|| {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).doing("making a network namespace")?;
+        link::make_bridge("lf-try", Ipv4Addr::new(10, 255, 255, 1), 30)
+    });
+    tried.join().unwrap_or_else(|_| Err(std::io::Error::other("it failed")).doing("trying a bridge"))
+}
+
 /// Removes the bridge, every link on it and the rules. Nothing there is no error.
 pub(crate) fn tear_down(config: &AgentConfig) -> Result<()> {
     let links = remove_leftovers(&config.bridge, |_| false);

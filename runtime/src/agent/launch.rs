@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::record::Record;
 use super::{Core, monitor, shim, spec};
-use crate::disk::{private_dir, remove_tree};
+use crate::disk::{passage_dir, private_dir, remove_tree};
 use crate::fault::{Doing as _, Result, blocking, fault};
 use crate::net;
 
@@ -123,7 +123,8 @@ fn describe(core: &Core, record: &Record, ip: std::net::Ipv4Addr, plan: Plan) ->
     let config = &core.config;
     let id = &record.info.id;
     let (run, data) = (config.container_run_dir(id.as_str()), config.container_data_dir(id.as_str()));
-    for dir in [&run, &run.join("bundle"), &data] {
+    passage_dir(&run)?;
+    for dir in [&run.join("bundle"), &data] {
         private_dir(dir)?;
     }
     record.write(&run)?;

@@ -1,0 +1,124 @@
+//! Start, stop, attach, exec, deaths of shim and agent, teardown.
+
+use std::time::Duration;
+
+use landfall_runtime::wire::agent::FaultCode;
+use landfall_runtime::wire::{ContainerState, Stdio};
+
+use crate::harness::{Instance, drain, exec, exited};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn starts_tells_execs_and_stops() {
+    let instance = Instance::new().await;
+    let mut spec = instance.spec("web-1", &["/bin/httpd", "-f", "-p", "8000", "-h", "/app"]);
+    spec.port = Some(8000);
+    let info = instance.agent.start(spec.clone()).await.unwrap();
+    assert_eq!(info.labels["app"], "a1");
+    instance.reach("web-1", |state| *state == ContainerState::Ready).await;
+    assert_eq!(instance.agent.start(spec).await.unwrap().ip, info.ip, "the same id gives the same container");
+
+    let (text, code) = exec(&instance, "web-1", &["sh", "-c", "id -u; echo $GREETING; exit 7"]).await;
+    assert_eq!((text.as_str(), code), ("1000\nhi\n", 7));
+    let stats = instance.agent.stats().await.unwrap();
+    assert!(stats.len() == 1 && stats[0].memory_bytes > 0 && stats[0].pids >= 1, "{stats:?}");
+
+    instance.agent.stop(&info.id, Duration::from_millis(500)).await.unwrap();
+    assert!(exited(&instance.agent.list().await.unwrap()[0].state));
+    instance.agent.remove(&info.id).await.unwrap();
+    assert!(instance.agent.list().await.unwrap().is_empty());
+    assert!(!instance.config.container_data_dir("web-1").exists() && !instance.config.container_run_dir("web-1").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attached_input_comes_back_and_the_status_too() {
+    let instance = Instance::new().await;
+    let mut spec = instance.spec("run-1", &["sh", "-c", "cat; exit 5"]);
+    spec.stdio = Stdio::Pipes;
+    let info = instance.agent.start(spec).await.unwrap();
+    let mut attached = instance.agent.attach(&info.id).await.unwrap();
+    attached.input.write(b"hello\n").await.unwrap();
+    attached.input.close().await.unwrap();
+    assert_eq!(drain(attached).await, ("hello\n".to_owned(), 5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_start_leaves_nothing_and_says_why() {
+    let instance = Instance::new().await;
+    let mut spec = instance.spec("bad-1", &["true"]);
+    spec.image = "nothing:1".to_owned();
+    assert_eq!(instance.agent.start(spec).await.unwrap_err().fault_code(), Some(FaultCode::NotFound));
+    let mut spec = instance.spec("bad-2", &["true"]);
+    spec.env.push(("A=B".to_owned(), String::new()));
+    assert_eq!(instance.agent.start(spec).await.unwrap_err().fault_code(), Some(FaultCode::Invalid));
+    assert!(instance.agent.list().await.unwrap().is_empty());
+    assert!(!instance.config.container_run_dir("bad-2").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_agent_adopts_what_runs_and_hears_it_end() {
+    let mut instance = Instance::new().await;
+    let info = instance.agent.start(instance.spec("keep-1", &["sleep", "600"])).await.unwrap();
+    let short = instance.agent.start(instance.spec("gone-1", &["sleep", "600"])).await.unwrap();
+    instance.halt();
+    kill_shim(&instance, "gone-1");
+    instance.boot().await;
+    let gone = instance.reach("gone-1", exited).await;
+    assert_eq!(gone.ip, short.ip);
+    let kept = instance.reach("keep-1", |state| *state == ContainerState::Ready).await;
+    assert_eq!((kept.ip, kept.labels), (info.ip, info.labels.clone()));
+    let other = instance.agent.start(instance.spec("new-1", &["sleep", "600"])).await.unwrap();
+    assert!(other.ip != info.ip && other.ip != short.ip);
+    instance.agent.stop(&info.id, Duration::ZERO).await.unwrap();
+    instance.reach("keep-1", exited).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_shim_takes_its_container_with_it() {
+    let instance = Instance::new().await;
+    instance.agent.start(instance.spec("victim-1", &["sleep", "612"])).await.unwrap();
+    kill_shim(&instance, "victim-1");
+    let info = instance.reach("victim-1", exited).await;
+    assert!(matches!(info.state, ContainerState::Exited(status) if status.code == 137));
+    assert!(!processes().iter().any(|line| line.contains("sleep\0612")), "the container's process is gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn teardown_leaves_nothing() {
+    let mut instance = Instance::new().await;
+    instance.agent.start(instance.spec("left-1", &["sleep", "613"])).await.unwrap();
+    instance.halt();
+    let config = instance.config.clone();
+    landfall_runtime::agent::teardown(&config).await.unwrap();
+    assert!(!processes().iter().any(|line| line.contains("sleep\0613")));
+    assert!(!std::path::Path::new("/sys/class/net").join(&config.bridge).exists());
+    let tables = std::process::Command::new("nft").args(["list", "tables"]).output().unwrap();
+    assert!(!String::from_utf8_lossy(&tables.stdout).contains(&config.nft_table));
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(!mounts.contains(instance.dir.path().to_str().unwrap()), "{mounts}");
+    for hierarchy in std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+        for name in [config.cgroup_parent.clone(), format!("{}-shims", config.cgroup_parent)] {
+            assert!(!hierarchy.path().join(&name).exists(), "{} in {}", name, hierarchy.path().display());
+        }
+    }
+    landfall_runtime::agent::teardown(&config).await.unwrap();
+}
+
+fn processes() -> Vec<String> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    entries.filter_map(|entry| std::fs::read_to_string(entry.path().join("cmdline")).ok()).collect()
+}
+
+/// `kill -9` of the shim whose config is this container's.
+fn kill_shim(instance: &Instance, id: &str) {
+    let config = instance.config.container_run_dir(id).join("config.json");
+    let mut killed = 0;
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(line) = std::fs::read_to_string(entry.path().join("cmdline")) else { continue };
+        if line.contains("landfall-shim") && line.contains(config.to_str().unwrap()) {
+            let pid = entry.file_name().to_string_lossy().parse().unwrap();
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+            killed += 1;
+        }
+    }
+    assert!(killed > 0, "found no shim of {id}");
+}

@@ -1,0 +1,111 @@
+//! Who may reach whom.
+
+use std::io::{Read as _, Write as _};
+use std::time::Duration;
+
+use landfall_runtime::wire::ContainerState;
+
+use crate::harness::{Instance, exec};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_host_reaches_dynos_and_dynos_reach_neither_each_other_nor_the_host() {
+    let instance = Instance::new().await;
+    let mut addresses = Vec::new();
+    for id in ["a", "b"] {
+        let mut spec = instance.spec(id, &["sh", "-c", "echo works > /app/x; exec httpd -f -p 8000 -h /app"]);
+        spec.port = Some(8000);
+        addresses.push(instance.agent.start(spec).await.unwrap().ip.unwrap());
+        instance.reach(id, |state| *state == ContainerState::Ready).await;
+    }
+    for address in &addresses {
+        let mut stream = std::net::TcpStream::connect_timeout(&(*address, 8000).into(), Duration::from_secs(5)).unwrap();
+        stream.write_all(b"GET /x HTTP/1.0\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        assert!(text.contains("works"), "{text}");
+    }
+    assert_eq!(fetch(&instance, "a", &format!("{}:8000", addresses[0])).await, 0, "the tool works");
+    assert_ne!(fetch(&instance, "a", &format!("{}:8000", addresses[1])).await, 0, "dyno reached dyno");
+
+    // The bridge has this address, and something listens on it: a dyno must not get there.
+    let gateway = instance.config.gateway();
+    let listener = std::net::TcpListener::bind((gateway, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let host = std::net::TcpStream::connect_timeout(&address, Duration::from_secs(2));
+    assert!(host.is_ok() && listener.accept().is_ok(), "the host itself gets there");
+    assert_ne!(fetch(&instance, "a", &address.to_string()).await, 0);
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "dyno reached the host");
+    let (text, _) = exec(&instance, "a", &["cat", "/etc/resolv.conf"]).await;
+    assert!(text.contains(&gateway.to_string()), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outwards_goes_through_nat_only_where_allowed() {
+    // An "internet" of our own: a veth pair whose far end, in another namespace, has a public and a private address.
+    let instance = Instance::new().await;
+    let outside = Outside::new(&instance);
+    instance.agent.start(instance.spec("c", &["sleep", "600"])).await.unwrap();
+    assert_eq!(fetch(&instance, "c", &format!("{}:7000", outside.public)).await, 0, "a dyno reaches public addresses");
+    assert_ne!(fetch(&instance, "c", &format!("{}:7000", outside.private)).await, 0, "a dyno must not reach private addresses");
+    assert!(std::net::TcpStream::connect_timeout(&(outside.private, 7000).into(), Duration::from_secs(2)).is_ok(), "the host reaches it");
+    assert_ne!(fetch(&instance, "c", "169.254.169.254:80").await, 0);
+}
+
+/// Exit code of a download inside a container; anything but 0 is a failure.
+async fn fetch(instance: &Instance, id: &str, address: &str) -> i32 {
+    exec(instance, id, &["wget", "-q", "-T", "2", "-O", "/tmp/fetched", &format!("http://{address}/x")]).await.1
+}
+
+/// A network namespace that serves a file on a public and a private address.
+struct Outside {
+    name: String,
+    public: std::net::Ipv4Addr,
+    private: std::net::Ipv4Addr,
+    server: std::process::Child,
+}
+
+impl Outside {
+    fn new(instance: &Instance) -> Self {
+        let name = format!("{}-out", instance.config.bridge);
+        let [_, _, a, b] = std::process::id().to_be_bytes();
+        let (public, private) = (std::net::Ipv4Addr::new(198, 18, a, b), std::net::Ipv4Addr::new(172, 31, a, b));
+        let link = format!("{}o", instance.config.bridge);
+        let root = instance.dir.path().join("outside");
+        std::fs::create_dir(&root).unwrap();
+        std::fs::write(root.join("x"), "outside").unwrap();
+        ip(&["netns", "add", &name]);
+        let server = std::process::Command::new("ip")
+            .args(["netns", "exec", &name, "/bin/busybox", "httpd", "-f", "-p", "7000", "-h", root.to_str().unwrap()])
+            .spawn()
+            .unwrap();
+        let outside = Self { name, public, private, server };
+        ip(&["link", "add", &link, "type", "veth", "peer", "name", "far", "netns", &outside.name]);
+        ip(&["link", "set", &link, "up"]);
+        ip(&["-n", &outside.name, "link", "set", "far", "up"]);
+        for address in [public.to_string(), private.to_string()] {
+            ip(&["route", "add", &address, "dev", &link]);
+            ip(&["-n", &outside.name, "addr", "add", &address, "dev", "far"]);
+        }
+        ip(&["-n", &outside.name, "route", "add", "default", "dev", "far"]);
+        let until = std::time::Instant::now() + Duration::from_secs(5);
+        while std::net::TcpStream::connect((public, 7000)).is_err() {
+            assert!(std::time::Instant::now() < until, "the outside listens");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        outside
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        let _dead = self.server.kill();
+        let _reaped = self.server.wait();
+        let _gone = std::process::Command::new("ip").args(["netns", "del", &self.name]).status();
+    }
+}
+
+fn ip(args: &[&str]) {
+    let status = std::process::Command::new("ip").args(args).status().unwrap();
+    assert!(status.success(), "ip {args:?}");
+}
