@@ -93,7 +93,7 @@ impl Channel {
     }
 
     /// The next whole message, if it is there, with as many descriptors as its header says (fewer, if the peer lies).
-    pub fn next<M: Message>(&mut self) -> Result<Option<Received<M>>, BadMessage> {
+    pub fn take_message<M: Message>(&mut self) -> Result<Option<Received<M>>, BadMessage> {
         let Some((&[a, b, c, d, fds], rest)) = self.pending.split_first_chunk::<HEADER>() else { return Ok(None) };
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
         if length > MAX_MESSAGE {
@@ -132,7 +132,7 @@ mod tests {
         let mut got = Vec::new();
         while got.len() < 2 {
             assert!(b.fill().unwrap());
-            while let Some((message, fds)) = b.next::<FromInit>().unwrap() {
+            while let Some((message, fds)) = b.take_message::<FromInit>().unwrap() {
                 got.push((message, fds.len()));
             }
         }

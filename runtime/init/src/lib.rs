@@ -189,7 +189,9 @@ fn text(out: &mut Vec<u8>, value: &str) {
 
 fn list(out: &mut Vec<u8>, values: &[String]) {
     number(out, values.len() as u32);
-    values.iter().for_each(|value| text(out, value));
+    for value in values {
+        text(out, value);
+    }
 }
 
 struct Input<'a>(&'a [u8]);

@@ -64,7 +64,7 @@ fn run() -> nix::Result<i32> {
         if heard && !channel.fill()? {
             return Ok(137);
         }
-        while let Ok(Some((message, fds))) = channel.next::<ToInit>() {
+        while let Ok(Some((message, fds))) = channel.take_message::<ToInit>() {
             match message {
                 ToInit::Run(run) => match spawn::start(&run, fds) {
                     Ok(started) => {

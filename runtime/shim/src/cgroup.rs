@@ -116,19 +116,16 @@ impl Cgroups {
     }
 }
 
+/// Removes a cgroup and those below it. `false` = some process is still in one.
 fn remove_tree(dir: &Path) -> bool {
-    match nix::unistd::UnlinkatFlags::RemoveDir {
-        flags => match nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, dir, flags) {
-            Ok(()) | Err(Errno::ENOENT) => true,
-            Err(_) => {
-                let children = std::fs::read_dir(dir).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
-                let mut any = false;
-                let all = children.fold(true, |all, child| {
-                    any = true;
-                    remove_tree(&child.path()) && all
-                });
-                any && all && std::fs::remove_dir(dir).is_ok()
-            }
-        },
+    let busy = |errno: Errno| errno != Errno::ENOENT;
+    let remove = || nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, dir, nix::unistd::UnlinkatFlags::RemoveDir);
+    if !remove().is_err_and(busy) {
+        return true;
     }
+    let below = std::fs::read_dir(dir).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
+    for entry in below {
+        remove_tree(&entry.path());
+    }
+    !remove().is_err_and(busy)
 }

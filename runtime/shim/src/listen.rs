@@ -55,6 +55,6 @@ mod tests {
         let any = parse(&line("00000000000000000000000000000000:0050", "0A")).unwrap();
         assert_eq!(any, Listener { address: "::".parse().unwrap(), port: 80 });
         assert_eq!(parse(&line("0100007F:1F90", "01")), None);
-        assert!(reachable(&[any.clone()], 80) && !reachable(&[local], 8080) && !reachable(&[any], 81));
+        assert!(reachable(std::slice::from_ref(&any), 80) && !reachable(&[local], 8080) && !reachable(&[any], 81));
     }
 }

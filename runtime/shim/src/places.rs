@@ -25,7 +25,7 @@ impl Places {
         let fd = open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map_err(on("open", root))?;
         let places = Self { root: fd };
         for (name, mode) in DIRECTORIES {
-            places.directory(&places.root, name, mode)?;
+            Self::directory(&places.root, name, mode)?;
         }
         Ok(places)
     }
@@ -46,7 +46,7 @@ impl Places {
     /// An empty place for a directory mount.
     pub(crate) fn dir(&self, path: &Path) -> Result<()> {
         let (parent, name) = self.parent(path)?;
-        self.directory(&parent, &name, 0o755).map(drop)
+        Self::directory(&parent, &name, 0o755).map(drop)
     }
 
     /// The directory a path is in, made where missing, and its last name.
@@ -60,12 +60,13 @@ impl Places {
         let last = names.pop().ok_or_else(bad)?;
         let mut dir = self.root.try_clone().map_err(|e| call("copy a descriptor")(crate::error::errno(&e)))?;
         for name in names {
-            dir = self.directory(&dir, &name, 0o755)?;
+            dir = Self::directory(&dir, &name, 0o755)?;
         }
         Ok((dir, last))
     }
 
-    fn directory(&self, parent: &OwnedFd, name: &str, mode: u32) -> Result<OwnedFd> {
+    /// A real directory of that name, made if missing.
+    fn directory(parent: &OwnedFd, name: &str, mode: u32) -> Result<OwnedFd> {
         let made = match mkdirat(parent, name, Mode::from_bits_truncate(0o700)) {
             Ok(()) => true,
             Err(Errno::EEXIST) => false,

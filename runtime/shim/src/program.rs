@@ -26,8 +26,6 @@ pub(crate) enum Side {
 /// A program's streams as the shim holds them.
 #[derive(Default)]
 pub(crate) struct Program {
-    /// Init's number for it.
-    pub(crate) id: u32,
     /// Where its input is written.
     pub(crate) input: Option<OwnedFd>,
     /// Where its output is read; the terminal's master if it has one.
@@ -40,8 +38,6 @@ pub(crate) struct Program {
     pub(crate) started: bool,
     /// The attached client.
     pub(crate) client: Option<u64>,
-    /// Its exit code, once known.
-    pub(crate) code: Option<i32>,
     pending_input: VecDeque<u8>,
     input_ended: bool,
     backlog: VecDeque<(Side, Vec<u8>)>,
@@ -53,8 +49,8 @@ pub(crate) type Ends = [OwnedFd; 3];
 
 impl Program {
     /// Not started yet.
-    pub(crate) fn new(id: u32, terminal: bool) -> Self {
-        Self { id, terminal, ..Self::default() }
+    pub(crate) fn new(terminal: bool) -> Self {
+        Self { terminal, ..Self::default() }
     }
 
     /// Makes its three pipes. Without `input`, standard input is empty from the start.

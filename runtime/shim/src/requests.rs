@@ -74,15 +74,7 @@ impl Shim {
                 Err(message) => self.fail(id, message),
             },
             ShimRequest::Stats => self.answer(id, &ShimEvent::Stats { stats: self.cgroups.stats() }),
-            ShimRequest::Stop { grace_ms } => match self.status.phase {
-                Phase::Exited { status } => self.answer(id, &ShimEvent::Exited { status }),
-                _ => {
-                    if let Some(client) = self.clients.get_mut(&id) {
-                        client.role = Role::Stopper;
-                    }
-                    self.stop(Duration::from_millis(grace_ms));
-                }
-            },
+            ShimRequest::Stop { grace_ms } => self.on_stop(id, Duration::from_millis(grace_ms)),
             ShimRequest::Attach if self.config.stdio == Stdio::Log => {
                 self.fail(id, "this container's output goes to the log; read it there, or run a further process with exec".into());
             }
@@ -97,6 +89,16 @@ impl Shim {
             }
             ShimRequest::Quit => self.fail(id, "the container lives; stop it first".into()),
         }
+    }
+
+    fn on_stop(&mut self, id: u64, grace: Duration) {
+        if let Phase::Exited { status } = self.status.phase {
+            return self.answer(id, &ShimEvent::Exited { status });
+        }
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.role = Role::Stopper;
+        }
+        self.stop(grace);
     }
 
     fn attach(&mut self, id: u64) {

@@ -142,7 +142,7 @@ fn hello(channel: &mut Channel) -> Result<Option<OwnedFd>> {
     let failed =
         || ShimError::Engine("landfall-init did not come up; is the installed landfall-init of the same version as landfall-shim?".into());
     loop {
-        match channel.next::<FromInit>() {
+        match channel.take_message::<FromInit>() {
             Ok(Some((FromInit::Hello, mut fds))) => return Ok(fds.pop()),
             Ok(None) => {}
             _ => return Err(failed()),

@@ -73,7 +73,7 @@ impl Shim {
         Self {
             status: ShimStatus { id: config.id.clone(), phase: Phase::Created, init_pid: created.init_pid, listeners: Vec::new() },
             cgroups: Cgroups::find(&config.cgroup_parent.join(config.id.as_str())),
-            programs: BTreeMap::from([(MAIN, Program::new(MAIN, terminal))]),
+            programs: BTreeMap::from([(MAIN, Program::new(terminal))]),
             clients: BTreeMap::new(),
             output,
             quit: false,
@@ -196,7 +196,7 @@ impl Shim {
     fn on_init(&mut self) -> Result<()> {
         self.channel_open = self.channel.fill().unwrap_or(false);
         loop {
-            match self.channel.next::<FromInit>() {
+            match self.channel.take_message::<FromInit>() {
                 Ok(Some((message, fds))) => self.heard(message, fds)?,
                 Ok(None) => return Ok(()),
                 Err(_) => {
@@ -323,7 +323,9 @@ impl Shim {
 
     fn flush_clients(&mut self) {
         let gone: Vec<u64> = self.clients.iter_mut().filter_map(|(id, client)| (!client.flush()).then_some(*id)).collect();
-        gone.into_iter().for_each(|id| self.hang_up(id));
+        for id in gone {
+            self.hang_up(id);
+        }
     }
 
     pub(crate) fn hang_up(&mut self, id: u64) {
@@ -377,7 +379,7 @@ impl Shim {
         let env = env.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let (id, cwd) = (self.next_program, process.cwd.to_string_lossy().into_owned());
         self.next_program += 1;
-        let mut program = Program::new(id, spec.terminal.is_some());
+        let mut program = Program::new(spec.terminal.is_some());
         program.client = Some(client);
         self.programs.insert(id, program);
         let terminal = spec.terminal.map(|size| (size.rows, size.cols));

@@ -1,4 +1,5 @@
 //! A throw-away container on the real kernel: busybox for a root, the real shim and init, everything removed at the end of the test.
+#![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;

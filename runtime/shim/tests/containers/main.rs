@@ -1,4 +1,5 @@
 //! Real containers, as root, on this kernel.
+#![allow(clippy::unwrap_used)]
 
 mod harness;
 
@@ -26,7 +27,7 @@ fn a_program_runs_as_its_user_and_its_code_comes_back() {
     let mut c = Container::new(&[
         "sh",
         "-c",
-        "id -u; id -g; echo \"$GREETING\"; cat /etc/hosts; for fd in /proc/$$/fd/*; do readlink $fd; done >&2; exit 7",
+        "id -u; id -g; echo \"$GREETING\"; cat /etc/hosts; for fd in /proc/$$/fd/*; do readlink $fd >&2; done; exit 7",
     ]);
     let (said, status) = c.run();
     assert!(said.contains("1000\n1000\nhé\nllo\n127.0.0.1 localhost\n"), "{said}");
@@ -155,7 +156,7 @@ fn too_much_memory_is_told_as_such() {
 
 #[test]
 fn readiness_is_an_event() {
-    let mut c = Container::new(&["sh", "-c", "nc -l -s 127.0.0.1 -p 4000 & read word; exec nc -l -p 5000"]);
+    let mut c = Container::new(&["sh", "-c", "busybox httpd -f -p 127.0.0.1:4000 & read word; exec nc -l -p 5000"]);
     c.config.port = Some(5000);
     c.create().unwrap();
     let pid = c.launched.unwrap().init_pid.to_string();
@@ -246,4 +247,20 @@ fn an_idle_shim_holds_less_than_a_mebibyte_of_its_own() {
     let anonymous: u64 =
         rollup.lines().find_map(|line| line.strip_prefix("Anonymous:")).unwrap().trim().trim_end_matches(" kB").parse().unwrap();
     assert!(anonymous <= 1024, "{rollup}");
+}
+
+#[test]
+fn in_log_mode_every_line_lands_in_the_log_and_nobody_attaches() {
+    let mut c = Container::new(&["sh", "-c", "echo one; echo two >&2; printf 'three \\377'; cat"]);
+    let dir = c.dir.path().join("logs");
+    c.config.stdio = Stdio::Log;
+    c.config.log = Some(landfall_runtime_wire::LogTarget { dir: dir.clone(), source: "app".into(), name: "web.1".into() });
+    c.start();
+    eventually("the end", || matches!(c.status().phase, Phase::Exited { .. }));
+    let files: Vec<_> = std::fs::read_dir(&dir).unwrap().flatten().map(|entry| std::fs::read(entry.path()).unwrap()).collect();
+    let text = String::from_utf8(files.concat()).expect("invalid bytes are replaced");
+    let mut lines: Vec<_> = text.lines().filter_map(|line| line.split_once(' ')).map(|(_, rest)| rest).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["app[web.1]: one", "app[web.1]: three \u{fffd}", "app[web.1]: two"]);
+    assert!(matches!(c.answer(&ShimRequest::Attach), ShimEvent::Failed { message } if message.contains("goes to the log")));
 }
