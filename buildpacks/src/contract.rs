@@ -76,10 +76,10 @@ pub struct LaunchProcess {
 }
 
 impl Build {
-    /// Whether a restored layer was made from the same `key` and is there. It is then not touched, so its digest stays.
+    /// Whether a restored layer was made from the same `key` and is there; never for an empty key. It is then not touched, so its digest stays.
     pub fn layer_is(&self, name: &str, key: &str) -> bool {
         let text = std::fs::read_to_string(self.layers.join(format!("{name}.toml"))).unwrap_or_default();
-        self.layers.join(name).is_dir() && toml::from_str::<LayerFile>(&text).is_ok_and(|l| l.metadata.key == key)
+        !key.is_empty() && self.layers.join(name).is_dir() && toml::from_str::<LayerFile>(&text).is_ok_and(|l| l.metadata.key == key)
     }
 
     /// Sets what a layer is for, and the key it was made from.

@@ -90,7 +90,7 @@ impl Procfile {
             return Err(ProcfileError::TooLong);
         }
         let text = std::str::from_utf8(bytes)
-            .map_err(|e| ProcfileError::NotText { line: 1 + bytes[..e.valid_up_to()].iter().filter(|b| **b == b'\n').count() })?;
+            .map_err(|e| ProcfileError::NotText { line: 1 + String::from_utf8_lossy(&bytes[..e.valid_up_to()]).matches('\n').count() })?;
         let mut read = Self::default();
         let mut seen: HashMap<String, (usize, usize)> = HashMap::new();
         for (at, raw) in text.trim_start_matches('\u{feff}').split('\n').enumerate() {
@@ -177,7 +177,8 @@ mod tests {
 
         #[test]
         fn keeps_every_command(rows in proptest::collection::btree_map("[a-z][a-z0-9]{0,8}", "[!-~]([ -~]{0,20}[!-~])?", 1..8), crlf: bool) {
-            let text: String = rows.iter().map(|(n, c)| format!("{n}: {c}{}", if crlf { "\r\n" } else { "\n" })).collect();
+            let end = if crlf { "\r\n" } else { "\n" };
+            let text = rows.iter().map(|(n, c)| [n, ": ", c, end].concat()).collect::<Vec<_>>().concat();
             prop_assert_eq!(pairs(&text), rows.into_iter().collect::<Vec<_>>());
         }
     }

@@ -1,6 +1,7 @@
 //! Detection: each buildpack's `bin/detect` once, the first group that resolves wins.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -74,10 +75,8 @@ pub(crate) fn detect(context: &Context) -> Result<Detected, Failure> {
     let mut verdicts: HashMap<String, Verdict> = HashMap::new();
     for group in descriptor::unfold(&order, &context.buildpacks)? {
         for member in &group {
-            let key = key(&member.descriptor);
-            if !verdicts.contains_key(&key) {
-                let verdict = run(context, &member.descriptor)?;
-                verdicts.insert(key, verdict);
+            if let Entry::Vacant(place) = verdicts.entry(key(&member.descriptor)) {
+                place.insert(run(context, &member.descriptor)?);
             }
         }
         if let Some(found) = choose(&group, &verdicts) {
@@ -162,9 +161,7 @@ fn nothing(verdicts: &HashMap<String, Verdict>) -> Failure {
          Nothing in the top directory tells how to run this app. Looked for by {}.\n\n\
          Add one of these and push again:\n\
          \x20 Procfile           a line such as `web: ./server` for each process\n\
-         \x20 requirements.txt   for Python (or pyproject.toml with uv.lock or poetry.lock)\n\
-         \x20 package.json       for Node.js\n\
-         \x20 index.html         for a static site (or static.json)\n\n\
+         \x20 requirements.txt   for Python (or pyproject.toml with uv.lock or poetry.lock)\n\n\
          If the app is in a subdirectory, push that directory as the top.",
         looked.join(", ")
     );

@@ -103,7 +103,9 @@ fn layer_environment(env: &mut Env, metadata: &Metadata, layers: &Path, kind: &s
     let of = |id: &str| files::sorted(&layers.join(files::escaped(id))).into_iter().filter(|p| p.is_dir()).collect::<Vec<_>>();
     let by_buildpack: Vec<Vec<PathBuf>> = metadata.buildpacks.iter().map(|b| of(&b.id)).collect();
     for dirs in &by_buildpack {
-        dirs.iter().for_each(|layer| env.add_layer_dirs(layer, false));
+        for layer in dirs {
+            env.add_layer_dirs(layer, false);
+        }
         for layer in dirs {
             env.add_env_dir(&layer.join("env"));
             env.add_env_dir(&layer.join("env.launch"));

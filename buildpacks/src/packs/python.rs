@@ -104,7 +104,10 @@ fn key(build: &Build, manager: &Manager, full: &str) -> Result<String, Problem> 
     while at < files.len() {
         if let Some(text) = build.app_text(&files[at])? {
             hash.update(format!("{}\0{}\0{text}", files[at], text.len()));
-            // A requirements file may name others; a local path among the requirements is looked at by pip each time.
+            if manager.name == "pip" && text.lines().any(names_local_code) {
+                return Ok(String::new()); // Its content can change without this file: never reuse.
+            }
+            // A requirements file may name others.
             let included = text.lines().filter_map(|l| {
                 let l = l.trim();
                 let rest = ["-r", "--requirement", "-c", "--constraint"].iter().find_map(|f| l.strip_prefix(f))?;
@@ -121,10 +124,16 @@ fn key(build: &Build, manager: &Manager, full: &str) -> Result<String, Problem> 
     Ok(hex::encode(hash.finalize()))
 }
 
+/// Whether a requirement is a directory or file of the app, copied into the environment when installed.
+fn names_local_code(line: &str) -> bool {
+    let line = line.trim();
+    line.starts_with(['.', '/']) || line.starts_with("file:") || line.contains("@ file:")
+}
+
 /// Says again what the restored cache layers are for, without touching them.
 fn keep_caches(build: &Build) -> Result<(), Problem> {
     for name in ["pip-cache", "uv-cache", "uv", "poetry"] {
-        if build.layers.join(name).is_dir() {
+        if build.layer_is(name, install::tool_key(name)) {
             build.layer_set(name, Types { cache: true, ..Types::default() }, install::tool_key(name))?;
         }
     }

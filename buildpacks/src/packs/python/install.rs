@@ -41,6 +41,8 @@ pub(super) fn requirements(build: &mut Build, manager: &str, venv: &Path) -> Res
             let cache = build.layer_set("uv-cache", cache, tool_key("uv-cache"))?;
             let mut command = in_venv(build, tool.join("bin/uv"));
             command.args(["sync", "--locked", "--no-dev", "--no-progress"]).env("UV_PROJECT_ENVIRONMENT", venv).env("UV_CACHE_DIR", cache);
+            // The system's trust store: it holds the operator's CA too.
+            command.env("UV_NATIVE_TLS", "true");
             command.env("UV_PYTHON", PYTHON).env("UV_PYTHON_DOWNLOADS", "never").env("UV_LINK_MODE", "copy");
             command
         }
