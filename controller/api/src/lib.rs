@@ -33,8 +33,8 @@ pub use state::ApiState;
 pub fn router(state: ApiState) -> Router {
     use routes::Access::{Account, App, Secret};
     let api = routes::router(&[Account, App])
-        .layer(DefaultBodyLimit::max(http::body::SMALL_BODY))
         .layer(from_fn(large_bodies))
+        .layer(DefaultBodyLimit::max(http::body::SMALL_BODY))
         .route_layer(from_fn_with_state(state.clone(), http::conventions::platform_api));
     let inner = Router::new()
         .merge(api)
