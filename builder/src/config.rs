@@ -114,7 +114,8 @@ pub struct BuildSettings {
     pub pip_index: Option<String>,
     /// An npm registry: `NPM_CONFIG_REGISTRY`, `YARN_NPM_REGISTRY_SERVER`, `YARN_REGISTRY`.
     pub npm_registry: Option<String>,
-    /// A PEM file on this machine with every certificate authority that builds shall trust. Read at each build.
+    /// A PEM file on this machine with certificate authorities that builds shall trust too. The agent puts them into the container's own bundle;
+    /// the variables of the tools that do not read that by themselves then point at it.
     pub ca_bundle: Option<PathBuf>,
     /// Any further variables, given to every buildpack; an app's config var of the same name wins.
     pub env: std::collections::BTreeMap<String, String>,

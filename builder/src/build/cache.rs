@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use crate::sandbox::RestoredLayer;
 
 /// Bumped when an old record can no longer be read; such a record is dropped and the build starts from nothing.
-pub const FORMAT: u32 = 1;
+pub const CACHE_FORMAT: u32 = 1;
 
 /// One app's cache.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct CacheRecord {
-    /// [`FORMAT`] of the writer.
+    /// [`CACHE_FORMAT`] of the writer.
     pub format: u32,
     /// Digest of the build image it was made on; another one means other libraries, so nothing is restored but `store`.
     pub build_image: String,
@@ -38,7 +38,7 @@ pub struct CachedLayer {
 impl CacheRecord {
     /// Reads a stored record. One of another format, or damaged, is no cache: the next build starts from nothing.
     pub fn from_json(text: &str) -> Option<Self> {
-        serde_json::from_str::<Self>(text).ok().filter(|record| record.format == FORMAT)
+        serde_json::from_str::<Self>(text).ok().filter(|record| record.format == CACHE_FORMAT)
     }
 
     /// The text to store.

@@ -88,35 +88,26 @@ impl BuildFailure {
                     format!("Correct {file}, commit and push again."),
                 ];
             }
-            Self::NotRecognised => &[
-                "Push rejected, no buildpack recognises this app.",
-                "Landfall looks, in the top directory of the repository, for:",
-                "  Python:   requirements.txt, or pyproject.toml with uv.lock or poetry.lock",
-                "  Node.js:  package.json",
-                "  Static:   index.html or static.json",
-                "  Any:      Procfile",
-                "Check what is committed with: git ls-files",
-            ],
+            Self::NotRecognised => &["Push rejected, no buildpack recognises this app.", "Check what is committed with: git ls-files"],
             Self::Buildpack { .. } => {
                 &["Push rejected, failed to compile the app.", "The lines above say what went wrong. Mend it, commit and push again."]
             }
             Self::OutOfTime { minutes } => {
                 return vec![
                     format!("Push rejected, the build ran longer than {minutes} minutes and was ended."),
-                    "The last lines above show where it stood. The operator can allow more with build.wall_secs in landfall.toml."
-                        .to_owned(),
+                    "The last lines above show where it stood. The operator can allow more with build.minutes in landfall.toml.".to_owned(),
                 ];
             }
             Self::OutOfMemory { mib } => {
                 return vec![
                     format!("Push rejected, the build needed more than {mib} MB of memory and was ended."),
-                    "The operator can allow more with build.memory_mb in landfall.toml.".to_owned(),
+                    "The operator can allow more with build.memory_mib in landfall.toml.".to_owned(),
                 ];
             }
             Self::OutOfDisk { mib } => {
                 return vec![
                     format!("Push rejected, the build wrote more than {mib} MB and was ended."),
-                    "The operator can allow more with build.disk_mb in landfall.toml.".to_owned(),
+                    "Make the build leaner (fewer dependencies, .slugignore), or ask the operator to allow more.".to_owned(),
                 ];
             }
             Self::HostDiskFull => &[

@@ -1,33 +1,16 @@
-//! A build: source → `detect → restore → build` in a [`Sandbox`] → an image.
+//! A build: source → `detect → restore → build` in a [`crate::sandbox::Sandbox`] → an image.
 
 mod cache;
+mod environment;
 mod failure;
+mod inputs;
+mod log;
+mod outcome;
+mod plan;
 mod request;
+mod run;
 
-use std::sync::Arc;
-
-use tokio_util::sync::CancellationToken;
-
-use crate::config::BuildConfig;
-use crate::push::Lines;
-use crate::sandbox::Sandbox;
-use crate::turns::Turns;
-
-pub use cache::{CacheRecord, CachedLayer};
+pub use cache::{CACHE_FORMAT, CacheRecord, CachedLayer};
 pub use failure::BuildFailure;
 pub use request::{BuildOutcome, BuildRequest, Process, Source, Stack, UsedBuildpack};
-
-/// Runs builds, a few at a time.
-pub struct Builder {
-    config: BuildConfig,
-    sandbox: Arc<dyn Sandbox>,
-    slots: Turns<()>,
-}
-
-impl Builder {
-    /// A builder over a sandbox.
-    pub fn new(config: BuildConfig, sandbox: Arc<dyn Sandbox>) -> Self {
-        let slots = Turns::new(config.concurrency);
-        Self { config, sandbox, slots }
-    }
-}
+pub use run::Builder;

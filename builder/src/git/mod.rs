@@ -2,5 +2,15 @@
 //! how much.
 
 pub mod access;
+mod explain;
+mod host_key;
+pub mod http;
+mod pkt;
+mod process;
+mod receiver;
+mod repos;
+pub mod ssh;
 
 pub use access::{AccessError, Denied, GitAccess, GitService, Identity, RepoGrant, Unavailable};
+pub use host_key::{HostKeyError, host_key};
+pub use receiver::Receiver;

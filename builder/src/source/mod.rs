@@ -11,6 +11,7 @@ mod writer;
 
 pub use checkout::checkout;
 pub use error::SourceError;
+pub(crate) use error::printable;
 pub use ignore::SlugIgnore;
 pub use read::read_file;
 pub(crate) use writer::TreeWriter;

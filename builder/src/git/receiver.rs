@@ -1,0 +1,124 @@
+//! What both transports share: from a proven identity and a repository's name to a running git.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use landfall_model::AppName;
+use tracing::error;
+
+use super::process::{GitChild, Mode, start};
+use super::{AccessError, Denied, GitAccess, GitService, Identity, Unavailable, repos};
+use crate::config::GitConfig;
+use crate::hook::{Pending, PendingPushes};
+
+/// The git receiver. One for the process; give it to [`super::ssh::serve`], [`super::http::router`] and [`crate::hook::serve`].
+pub struct Receiver {
+    config: GitConfig,
+    access: Arc<dyn GitAccess>,
+    pending: PendingPushes,
+}
+
+impl Receiver {
+    /// A receiver that asks `access`.
+    pub fn new(config: GitConfig, access: Arc<dyn GitAccess>) -> Arc<Self> {
+        Arc::new(Self { config, access, pending: PendingPushes::default() })
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &GitConfig {
+        &self.config
+    }
+
+    pub(crate) fn access(&self) -> &dyn GitAccess {
+        &*self.access
+    }
+
+    pub(crate) fn pending(&self) -> &PendingPushes {
+        &self.pending
+    }
+
+    /// Asks for the repository and starts git in it.
+    pub(super) async fn open(
+        &self,
+        who: &Identity,
+        repo: &str,
+        service: GitService,
+        mode: Mode,
+        protocol: Option<&str>,
+    ) -> Result<GitChild, AccessError> {
+        let app = app_of(repo)?;
+        let grant = self.access.repo(who, &app, service).await?;
+        let unavailable = |what: &str, error: &dyn std::fmt::Display| {
+            error!(%error, "{what}");
+            AccessError::from(Unavailable {
+                message: format!("The server cannot open the repository of {app}. Try again; the operator finds more in its log."),
+            })
+        };
+        let path = self.repo_path(grant.app);
+        let made = {
+            let path = path.clone();
+            tokio::task::spawn_blocking(move || repos::ensure(&path)).await
+        };
+        match made {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(unavailable("making a repository failed", &error)),
+            Err(error) => return Err(unavailable("making a repository failed", &error)),
+        }
+        let guard = (service == GitService::ReceivePack && mode != Mode::Advertise)
+            .then(|| self.pending.expect(Pending { who: who.clone(), grant, repo: path.clone() }));
+        start(&self.config, service, mode, &path, guard, protocol).map_err(|error| unavailable("starting git failed", &error))
+    }
+
+    /// Where an app's repository is or will be.
+    pub fn repo_path(&self, app: landfall_model::AppId) -> PathBuf {
+        self.config.repositories.join(format!("{app}.git"))
+    }
+}
+
+/// `blog.git`, `/blog.git`, `blog` → `blog`. Anything else is no app of ours, and is answered like an app that does not exist.
+fn app_of(repo: &str) -> Result<AppName, Denied> {
+    let name = repo.strip_prefix('/').unwrap_or(repo);
+    let name = name.strip_suffix('/').unwrap_or(name);
+    let name = name.strip_suffix(".git").unwrap_or(name);
+    name.parse().map_err(|error: landfall_model::NameError| Denied {
+        message: format!("There is no such repository: {error}.\nList your apps with: landfall apps"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::app_of;
+    use proptest::prelude::*;
+
+    #[test]
+    fn repository_names() {
+        for good in ["blog.git", "/blog.git", "blog", "/blog/", "/blog.git/"] {
+            assert_eq!(app_of(good).unwrap().as_str(), "blog", "{good}");
+        }
+        for bad in [
+            "../x",
+            "../blog.git",
+            "/../../etc",
+            "a/b.git",
+            "//blog.git",
+            "~/blog.git",
+            "-x.git",
+            "",
+            ".git",
+            "blog.git.git",
+            "Blog.git",
+            "blog\0.git",
+        ] {
+            assert!(app_of(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_is_a_path(name in "[./a-z~\\-]{0,20}") {
+            if let Ok(app) = app_of(&name) {
+                prop_assert!(app.as_str().bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'));
+            }
+        }
+    }
+}

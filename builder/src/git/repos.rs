@@ -1,0 +1,60 @@
+//! Bare repositories, made when first asked for.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use git2::{ErrorCode, Repository, RepositoryInitOptions};
+
+/// Quarantines of a git that was killed; no push takes this long.
+const STALE: Duration = Duration::from_secs(24 * 3600);
+
+/// Makes the repository if it is not there, and mends what a crash or a first push to `master` left. Idempotent, safe to run twice at once.
+pub(super) fn ensure(path: &Path) -> Result<(), git2::Error> {
+    let repo = match Repository::open_bare(path) {
+        Ok(repo) => repo,
+        Err(error) if error.code() == ErrorCode::NotFound => {
+            let mut options = RepositoryInitOptions::new();
+            options.bare(true).mkpath(true).external_template(false).initial_head("main");
+            Repository::init_opts(path, &options)?
+        }
+        Err(error) => return Err(error),
+    };
+    // HEAD decides what a clone checks out.
+    if repo.refname_to_id("refs/heads/main").is_err() && repo.refname_to_id("refs/heads/master").is_ok() {
+        repo.set_head("refs/heads/master")?;
+    } else if repo.head().is_err() {
+        repo.set_head("refs/heads/main")?;
+    }
+    remove_stale(&path.join("objects"));
+    Ok(())
+}
+
+/// Best effort: what stays today goes tomorrow.
+fn remove_stale(objects: &Path) {
+    let old = |entry: &fs::DirEntry| -> io::Result<bool> {
+        let age = SystemTime::now().duration_since(entry.metadata()?.modified()?).unwrap_or_default();
+        Ok(age > STALE)
+    };
+    for entry in fs::read_dir(objects).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("tmp_objdir-") && old(&entry).unwrap_or(false) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn made_once_with_main_as_head() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/x.git");
+        ensure(&path).unwrap();
+        ensure(&path).unwrap();
+        assert_eq!(fs::read_to_string(path.join("HEAD")).unwrap(), "ref: refs/heads/main\n");
+        assert!(!path.join("hooks").exists() || fs::read_dir(path.join("hooks")).unwrap().next().is_none(), "no template hooks");
+    }
+}

@@ -1,0 +1,171 @@
+//! One hook's connection, from its request to the verdict.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::decide::{Then, decide};
+use super::lines::line_queue;
+use super::pending::Pending;
+use super::server::Desk;
+use super::wire::{MAX_REQUEST, Reply, Request};
+use crate::push::{Lines, Push, PushRefused, PushedObjects};
+
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves one connection. Ends only when the push has ended, whatever the pusher does.
+pub(super) async fn serve_one(desk: &Desk, stream: UnixStream, shutdown: CancellationToken) {
+    let (reader, writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    let request = match tokio::time::timeout(REQUEST_TIMEOUT, read_request(&mut reader)).await {
+        Ok(Ok(request)) => request,
+        Ok(Err(error)) => return warn!(%error, "a hook sent no request"),
+        Err(_) => return warn!("a hook connected and said nothing"),
+    };
+    let gone = shutdown.child_token();
+    let watch = tokio::spawn(watch(reader, gone.clone()));
+    let (queue, lines) = line_queue();
+    let done = CancellationToken::new();
+    let copy = tokio::spawn(copy(writer, lines, done.clone(), gone.clone()));
+    let accepted = work(desk, request, Arc::new(queue), gone.clone()).await;
+    done.cancel();
+    if let Ok(Some(mut writer)) = copy.await {
+        // Failure means that the pusher is gone; git then keeps nothing.
+        let _ = send(&mut writer, &Reply::Verdict(accepted)).await;
+    }
+    watch.abort();
+}
+
+async fn read_request(reader: &mut BufReader<OwnedReadHalf>) -> std::io::Result<Request> {
+    let mut line = Vec::new();
+    reader.take(MAX_REQUEST).read_until(b'\n', &mut line).await?;
+    Ok(serde_json::from_slice(&line)?)
+}
+
+/// The hook never speaks again: whatever can be read next is its end.
+async fn watch(mut reader: BufReader<OwnedReadHalf>, gone: CancellationToken) {
+    let _ = reader.read_u8().await;
+    gone.cancel();
+}
+
+/// Writes lines until `done`, then what still waits; the writer comes back unless the pusher is gone.
+async fn copy(
+    mut writer: OwnedWriteHalf,
+    mut lines: mpsc::Receiver<String>,
+    done: CancellationToken,
+    gone: CancellationToken,
+) -> Option<OwnedWriteHalf> {
+    loop {
+        let line = tokio::select! {
+            biased;
+            () = gone.cancelled() => return None,
+            line = lines.recv() => line,
+            () = done.cancelled() => lines.recv().now_or_never().flatten(),
+        };
+        let Some(line) = line else { return Some(writer) };
+        let reply = Reply::Line(line);
+        let sent = tokio::select! {
+            sent = send(&mut writer, &reply) => sent.is_ok(),
+            () = gone.cancelled() => false,
+        };
+        if !sent {
+            gone.cancel();
+            return None;
+        }
+    }
+}
+
+async fn send(writer: &mut OwnedWriteHalf, reply: &Reply) -> std::io::Result<()> {
+    let mut bytes = serde_json::to_vec(reply)?;
+    bytes.push(b'\n');
+    writer.write_all(&bytes).await
+}
+
+/// The push itself; `true` lets git move the refs.
+async fn work(desk: &Desk, request: Request, lines: Lines, gone: CancellationToken) -> bool {
+    let Some(pending) = desk.pending.take(&request.token) else {
+        lines.line(" !     Push rejected, the server does not know of this push (was it restarted?). Push again.");
+        return false;
+    };
+    let app = &pending.grant.name;
+    let decision = decide(app.as_str(), &request.updates);
+    for note in &decision.notes {
+        lines.line(note);
+    }
+    let (branch, commit) = match decision.then {
+        Then::Refuse => return false,
+        Then::Store => return true,
+        Then::Deploy { branch, commit } => (branch, commit),
+    };
+    let short = commit.get(..7).unwrap_or(&commit);
+    let holder = format!("{}'s push of {short}", pending.who.label);
+    let turn = desk.turns.take(pending.grant.app, holder, |holders| {
+        lines.line(&format!("-----> Waiting: {} is being built for {app}, pushes to one app go one at a time", holders.join(", ")));
+    });
+    let Some(_turn) = gone.run_until_cancelled(turn).await else { return false };
+    info!(app.name = %app, account = %pending.who.label, commit, "push");
+    let push = match push_of(&pending, request.quarantine, branch, commit) {
+        Ok(push) => push,
+        Err(refused) => return tell(&lines, &refused),
+    };
+    // In a task of its own, so that a panic in it is an answer and not a silent end.
+    let (handler, its_lines) = (desk.handler.clone(), lines.clone());
+    let handled = tokio::spawn(async move { handler.push(push, its_lines, gone).await });
+    match handled.await {
+        Ok(Ok(())) => true,
+        Ok(Err(refused)) => tell(&lines, &refused),
+        Err(error) => {
+            error!(%error, "the push handler ended by itself");
+            tell(
+                &lines,
+                &PushRefused::new(
+                    "Push rejected, the platform failed. This is not your app's fault.\nPush again; the operator finds more in the server's log.",
+                ),
+            )
+        }
+    }
+}
+
+fn tell(lines: &Lines, refused: &PushRefused) -> bool {
+    for line in refused.message.lines() {
+        lines.line(&format!(" !     {line}"));
+    }
+    false
+}
+
+fn push_of(pending: &Pending, quarantine: Option<PathBuf>, branch: String, commit: String) -> Result<Push, PushRefused> {
+    let quarantine = match quarantine {
+        None => Vec::new(),
+        Some(dir) => {
+            let inside = is_inside(&dir, &pending.repo);
+            if !inside {
+                return Err(PushRefused::new("Push rejected, git reports objects outside the repository."));
+            }
+            vec![dir]
+        }
+    };
+    Ok(Push {
+        app: pending.grant.app,
+        app_name: pending.grant.name.clone(),
+        account: pending.who.account,
+        user: pending.who.label.clone(),
+        objects: PushedObjects { repo: pending.repo.clone(), quarantine },
+        branch,
+        commit,
+    })
+}
+
+fn is_inside(dir: &Path, repo: &Path) -> bool {
+    match (dir.canonicalize(), repo.canonicalize()) {
+        (Ok(dir), Ok(repo)) => dir.starts_with(repo),
+        _ => false,
+    }
+}

@@ -1,0 +1,89 @@
+//! What a push asks for, judged from its ref updates alone (trust rule G4).
+
+use super::wire::Update;
+use crate::push::DEPLOY_BRANCHES;
+
+/// What to do with a push.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Decision {
+    /// Lines for the pusher.
+    pub(super) notes: Vec<String>,
+    /// What follows.
+    pub(super) then: Then,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// No.
+    Refuse,
+    /// Take it; nothing is built.
+    Store,
+    /// Build this commit, then take it.
+    Deploy { branch: String, commit: String },
+}
+
+pub(super) fn decide(app: &str, updates: &[Update]) -> Decision {
+    let is_deploy = |update: &&Update| update.branch().is_some_and(|branch| DEPLOY_BRANCHES.contains(&branch));
+    if let Some(gone) = updates.iter().filter(is_deploy).find(|update| update.is_delete()) {
+        let branch = gone.branch().unwrap_or_default();
+        return refuse([
+            format!("Push rejected, {branch} is the branch that deploys and cannot be deleted."),
+            format!("To stop the app: landfall ps:scale web=0 --app {app}"),
+            format!("To remove it and all it has: landfall apps:destroy --app {app}"),
+        ]);
+    }
+    let mut deploys = updates.iter().filter(is_deploy);
+    let first = deploys.next();
+    if deploys.next().is_some() {
+        return refuse([
+            "Push rejected, main and master were pushed together, and each would be a deploy.".to_owned(),
+            "Push one of them: git push landfall main".to_owned(),
+        ]);
+    }
+    let mut notes = Vec::new();
+    for update in updates {
+        if let Some(branch) = update.branch().filter(|branch| !DEPLOY_BRANCHES.contains(branch) && !update.is_delete()) {
+            let branch = crate::source::printable(branch.as_bytes());
+            notes.push(format!("-----> Branch {branch} stored. It is not deployed: only main and master are."));
+            notes.push(format!("       To deploy it: git push landfall {branch}:main"));
+        }
+    }
+    let then = first
+        .map_or(Then::Store, |update| Then::Deploy { branch: update.branch().unwrap_or_default().to_owned(), commit: update.new.clone() });
+    Decision { notes, then }
+}
+
+fn refuse<const N: usize>(lines: [String; N]) -> Decision {
+    Decision { notes: lines.into_iter().map(|line| format!(" !     {line}")).collect(), then: Then::Refuse }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(refs: &[(&str, bool)]) -> Decision {
+        let hash = |keep: bool| if keep { "a" } else { "0" }.repeat(40);
+        let updates: Vec<Update> =
+            refs.iter().map(|(name, keep)| Update { old: hash(true), new: hash(*keep), name: (*name).to_owned() }).collect();
+        decide("blog", &updates)
+    }
+
+    #[test]
+    fn branches() {
+        let deploy = |branch: &str| Then::Deploy { branch: branch.to_owned(), commit: "a".repeat(40) };
+        assert_eq!(push(&[("refs/heads/main", true)]), Decision { notes: vec![], then: deploy("main") });
+        assert_eq!(push(&[("refs/heads/master", true), ("refs/tags/v1", true)]).then, deploy("master"));
+        assert_eq!(push(&[("refs/tags/main", true)]), Decision { notes: vec![], then: Then::Store });
+        assert_eq!(push(&[("refs/heads/topic", false)]).then, Then::Store);
+        assert_eq!(push(&[("refs/heads/x/main", true)]).then, Then::Store);
+        insta::assert_snapshot!(
+            [
+                push(&[("refs/heads/topic", true)]).notes,
+                push(&[("refs/heads/main", false)]).notes,
+                push(&[("refs/heads/main", true), ("refs/heads/master", true)]).notes,
+            ]
+            .concat()
+            .join("\n")
+        );
+    }
+}
