@@ -1,69 +1,116 @@
-//! The first start of a server: one administrator, with a password and a token nobody chose, in a file only root and the server may read.
+//! Once in a server's life: its secrets and its first account.
 
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use landfall_store::{NewAccount, NewAuthorization, Store, hash_password};
+use anyhow::Context as _;
+use landfall_store::{NewAccount, NewAuthorization, Store, StoreError, hash_password};
 
-/// The administrator's address until it is changed.
-pub const ADMIN_EMAIL: &str = "admin@localhost";
+use crate::config::ServerConfig;
 
-/// What the file holds; `landfall up` reads it to log root in.
-#[derive(serde::Serialize)]
-struct AdminFile<'a> {
-    email: &'a str,
-    password: &'a str,
-    token: &'a str,
+/// How the first account logs in; only the server's user can read it.
+const ADMIN_FILE: &str = "admin.toml";
+
+/// What [`ADMIN_FILE`] holds.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Admin {
+    email: String,
+    password: String,
+    token: String,
 }
 
-/// Makes the administrator if there is no account yet. Safe to repeat after a crash at any line: the account is made last but one, and a
-/// lost file is made anew with a fresh token.
-pub async fn ensure_administrator(store: &Store, data_dir: &Path) -> anyhow::Result<()> {
+/// Makes the first account if there is none, and leaves its password and an API token in `<data_dir>/admin.toml` (mode 0600).
+///
+/// The file is written before the account, and read again after a crash in between: whatever it says is what works.
+pub(crate) async fn admin_account(store: &Store, config: &ServerConfig) -> anyhow::Result<()> {
     let system = store.system();
-    let file = data_dir.join("admin.toml");
-    let accounts = store.account_list(&system).await?;
-    if file.exists() && !accounts.is_empty() {
+    if !store.account_list(&system).await.context("reading the accounts")?.is_empty() && has_token(config) {
         return Ok(());
     }
-    let password = random_words()?;
-    let password_hash = hash_password(&password);
-    let principal = match accounts.iter().find(|account| account.email == ADMIN_EMAIL) {
-        None if accounts.is_empty() => {
-            let new = NewAccount { email: ADMIN_EMAIL.to_owned(), name: Some("Administrator".to_owned()), password_hash, admin: true };
-            let account = store.account_create_first(&system, new).await?;
-            store.principal_for_account(&system, account.id).await?
+    let path = config.data_dir.join(ADMIN_FILE);
+    let kept = std::fs::read_to_string(&path).ok().and_then(|text| toml::from_str::<Admin>(&text).ok());
+    let mut admin = match kept {
+        Some(admin) => admin,
+        None if store.account_list(&system).await.context("reading the accounts")?.is_empty() => {
+            Admin { email: config.admin_email.clone(), password: random_words(), token: String::new() }
         }
-        // The file was lost, or we were killed before it was written: a fresh password for the same account.
-        Some(account) => {
-            let principal = store.principal_for_account(&system, account.id).await?;
-            store.account_update(&principal, None, Some(password_hash)).await?;
-            principal
-        }
+        // Somebody removed the file on purpose: it held a password.
         None => return Ok(()),
     };
-    let new = NewAuthorization { description: "made at the first start of this server".to_owned(), expires_in: None };
-    let (_, token) = store.authorization_create(&principal, new).await?;
-    let text = toml::to_string(&AdminFile { email: ADMIN_EMAIL, password: &password, token: token.expose() })?;
-    write_secret(&file, &text)?;
-    tracing::info!(file = %file.display(), "made the first account, {ADMIN_EMAIL}");
+    write_private(&path, &admin)?;
+    let password = admin.password.clone();
+    let password_hash = tokio::task::spawn_blocking(move || hash_password(&password)).await.context("hashing the first password")?;
+    let new = NewAccount { email: admin.email.clone(), name: Some("Administrator".to_owned()), password_hash, admin: true };
+    match store.account_create_first(&system, new).await {
+        Ok(_) | Err(StoreError::AlreadySetUp) => {}
+        Err(error) => return Err(error).context("making the first account"),
+    }
+    let Some(principal) = store.authenticate_password(&admin.email, &admin.password).await.context("checking the first account")? else {
+        return Ok(());
+    };
+    let new = NewAuthorization { description: "first administrator".to_owned(), expires_in: None };
+    let (_, token) = store.authorization_create(&principal, new).await.context("making the first token")?;
+    admin.token = token.expose().to_owned();
+    write_private(&path, &admin)?;
+    tracing::info!(file = %path.display(), account.email = admin.email, "made the first account; show its password with: landfall admin");
     Ok(())
 }
 
-/// Five groups of five letters and digits without look-alikes: about 125 bits.
-fn random_words() -> anyhow::Result<String> {
-    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let mut random = [0; 25];
-    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut random)?;
-    let letters: Vec<char> = random.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
-    Ok(letters.chunks(5).map(|group| group.iter().collect::<String>()).collect::<Vec<_>>().join("-"))
+/// Whether the file is complete, or gone on purpose.
+fn has_token(config: &ServerConfig) -> bool {
+    let text = std::fs::read_to_string(config.data_dir.join(ADMIN_FILE));
+    text.map_or(true, |text| toml::from_str::<Admin>(&text).is_ok_and(|admin| !admin.token.is_empty()))
 }
 
-fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
-    let temp = path.with_extension("tmp");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temp)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(temp, path)
+fn random_words() -> String {
+    uuid::Uuid::new_v4().simple().to_string()[..20].to_owned()
+}
+
+fn write_private(path: &Path, admin: &Admin) -> anyhow::Result<()> {
+    let text = toml::to_string(admin).context("writing the first account's file")?;
+    let temporary = path.with_extension("new");
+    let write = || {
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    };
+    write().with_context(|| format!("writing {}", path.display()))
+}
+
+/// A key of 32 bytes in a file of its own (mode 0600), made at the first start.
+pub(crate) fn secret_key(path: &Path) -> anyhow::Result<[u8; 32]> {
+    let mut key = [0_u8; 32];
+    let made = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path);
+    match made {
+        Ok(mut file) => {
+            key[..16].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+            key[16..].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+            file.write_all(&key).and_then(|()| file.sync_all()).with_context(|| format!("writing {}", path.display()))?;
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut key));
+            read.with_context(|| format!("reading {}; remove the file and a new one is made (links to running builds stop working)", path.display()))?;
+        }
+        Err(error) => return Err(error).with_context(|| format!("making {}", path.display())),
+    }
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ticket.key");
+        let first = secret_key(&path).unwrap();
+        assert_ne!(first, [0; 32]);
+        assert_eq!(secret_key(&path).unwrap(), first);
+        std::fs::write(&path, "short").unwrap();
+        assert!(secret_key(&path).unwrap_err().to_string().contains("remove the file"));
+    }
 }

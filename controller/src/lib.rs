@@ -3,8 +3,14 @@
 //! [`server::run`] starts everything; [`reconcile`] makes what is desired true; [`adapters`] are the builder's ports; [`platform`] is the API's.
 //! Business rules are not here: they are in `landfall_deploy`.
 
+pub mod adapters;
 pub mod app_log;
 pub mod config;
+mod first_boot;
+mod image_gc;
+pub mod platform;
 pub mod reconcile;
+pub mod server;
 
 pub use config::ServerConfig;
+pub(crate) use reconcile::explain;

@@ -1,67 +1,119 @@
-//! Where builds run: the builder's port over the agent's client.
+//! Builds run in the agent's build containers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
-use futures_util::stream::BoxStream;
-use futures_util::{FutureExt as _, StreamExt as _};
-use landfall_builder::sandbox as port;
+use futures_util::stream::{BoxStream, StreamExt as _};
+use landfall_builder::sandbox::{
+    BuildFile, ExportPlan, Exported, ExportedLayer, ExtraContent, Killed, Sandbox, SandboxEnd, SandboxError, SandboxEvent, SandboxSpec,
+};
 use landfall_model::BuildId;
 use landfall_runtime::client::{Agent, BuildOutput, BuildSession, ClientError};
-use landfall_runtime::wire::agent::FaultCode;
-use landfall_runtime::wire::{ContainerId, FileMount, Limits, UserBlock, build as wire, image};
-use tokio::sync::Mutex as AsyncMutex;
+use landfall_runtime_wire::agent::FaultCode;
+use landfall_runtime_wire::build as wire;
+use landfall_runtime_wire::{ContainerId, FileMount, Limits, UserBlock, image};
 
-/// Files of a finished build that we read are small reports.
-const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+use crate::reconcile::build_container;
 
-type SharedSession = Arc<AsyncMutex<BuildSession>>;
+/// Longest file read from a finished build.
+const MAX_FILE: u64 = 4 * 1024 * 1024;
 
-/// [`port::Sandbox`] over the agent. A build's session is kept until it is discarded: dropping it removes the build's root.
+/// A running or finished build: dropping the session discards it, so it is kept until told otherwise.
+type Session = Arc<tokio::sync::Mutex<BuildSession>>;
+
+/// The agent as the builder's sandbox.
+#[derive(Debug)]
 pub struct AgentSandbox {
     agent: Agent,
-    sessions: Mutex<HashMap<BuildId, SharedSession>>,
+    sessions: Arc<Mutex<HashMap<BuildId, Session>>>,
 }
 
 impl AgentSandbox {
-    /// Over this agent.
+    /// Over one agent.
     pub fn new(agent: Agent) -> Self {
-        Self { agent, sessions: Mutex::default() }
-    }
-
-    fn sessions(&self) -> std::sync::MutexGuard<'_, HashMap<BuildId, SharedSession>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { agent, sessions: Arc::default() }
     }
 }
 
-/// The build container's name.
-pub fn container_id(build: BuildId) -> ContainerId {
-    ContainerId::try_from(format!("build-{build}")).expect("\"build-\" and a UUID make a container id")
+/// Ends the build when its output is dropped before its end.
+struct EndsWithStream {
+    sessions: Arc<Mutex<HashMap<BuildId, Session>>>,
+    build: BuildId,
+    finished: bool,
 }
 
-fn failed(error: ClientError) -> port::SandboxError {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    match error.fault_code() {
-        Some(FaultCode::DiskFull) => port::SandboxError::DiskFull(text),
-        Some(_) => port::SandboxError::Failed(text),
-        None => port::SandboxError::Unreachable(text),
+impl Drop for EndsWithStream {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.build);
+        }
     }
 }
 
-fn file(file: port::BuildFile) -> FileMount {
-    FileMount { path: file.path, mode: file.mode, content: file.content }
+impl Sandbox for AgentSandbox {
+    fn start(&self, spec: SandboxSpec) -> BoxFuture<'_, Result<BoxStream<'static, SandboxEvent>, SandboxError>> {
+        Box::pin(async move {
+            let build = spec.build;
+            let session: Session = Arc::new(tokio::sync::Mutex::new(self.agent.build(build_spec(spec)).await.map_err(refused)?));
+            self.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(build, session.clone());
+            let guard = EndsWithStream { sessions: self.sessions.clone(), build, finished: false };
+            let events = futures_util::stream::unfold(Some((session, guard)), |state| async move {
+                let (session, mut guard) = state?;
+                let next = session.lock().await.next().await;
+                match next {
+                    Ok(BuildOutput::Stdout(bytes) | BuildOutput::Stderr(bytes)) => {
+                        Some((SandboxEvent::Output(bytes.to_vec()), Some((session, guard))))
+                    }
+                    Ok(BuildOutput::Finished(outcome)) => {
+                        guard.finished = true;
+                        Some((SandboxEvent::Ended(end(outcome)), None))
+                    }
+                    Err(error) => {
+                        tracing::warn!(build.id = %guard.build, error = %error, "the agent was lost in the middle of a build");
+                        None
+                    }
+                }
+            });
+            Ok(events.boxed())
+        })
+    }
+
+    fn file<'a>(&'a self, build: BuildId, path: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, SandboxError>> {
+        Box::pin(async move { self.agent.build_file(&build_container(build), path, MAX_FILE).await.map_err(refused) })
+    }
+
+    fn commit(&self, build: BuildId, plan: ExportPlan) -> BoxFuture<'_, Result<Exported, SandboxError>> {
+        Box::pin(async move {
+            let image = self.agent.build_commit(&build_container(build), export_plan(plan)).await.map_err(refused)?;
+            Ok(Exported {
+                digest: image.digest,
+                layers: image
+                    .layers
+                    .into_iter()
+                    .map(|layer| ExportedLayer { diff_id: layer.layer.diff_id, size_bytes: layer.layer.size_bytes, unchanged: layer.unchanged })
+                    .collect(),
+                size_bytes: image.size_bytes,
+                app_bytes: image.app.iter().map(|layer| layer.layer.size_bytes).sum(),
+            })
+        })
+    }
+
+    fn discard(&self, build: BuildId) -> BoxFuture<'_, Result<(), SandboxError>> {
+        Box::pin(async move {
+            self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&build);
+            self.agent.build_discard(&build_container(build)).await.map_err(refused)
+        })
+    }
 }
 
-fn spec(spec: port::SandboxSpec) -> wire::BuildSpec {
+fn build_spec(spec: SandboxSpec) -> wire::BuildSpec {
+    let labels: BTreeMap<String, String> =
+        [("app", spec.app.to_string()), ("kind", "build".to_owned()), ("build", spec.build.to_string())].map(|(k, v)| (k.to_owned(), v)).into();
+    let id: ContainerId = build_container(spec.build);
     wire::BuildSpec {
-        id: container_id(spec.build),
-        labels: BTreeMap::from([("app".to_owned(), spec.app.to_string()), ("kind".to_owned(), "build".to_owned())]),
+        id,
+        labels,
         image: spec.image,
         user_block: UserBlock(spec.user_block),
         limits: Limits {
@@ -83,20 +135,26 @@ fn spec(spec: port::SandboxSpec) -> wire::BuildSpec {
     }
 }
 
-fn plan(plan: port::ExportPlan) -> wire::ExportPlan {
-    let extra = |entry: port::ExtraEntry| wire::ExtraEntry {
+fn file(file: BuildFile) -> FileMount {
+    FileMount { path: file.path, mode: file.mode, content: file.content }
+}
+
+fn export_plan(plan: ExportPlan) -> wire::ExportPlan {
+    let layers =
+        plan.layers.into_iter().map(|layer| wire::ExportLayer { path: layer.path, reuse: layer.reuse, in_image: layer.in_image }).collect();
+    let extra = plan.extra.into_iter().map(|entry| wire::ExtraEntry {
         path: entry.path,
         content: match entry.content {
-            port::ExtraContent::Program { from } => wire::ExtraContent::Program { from },
-            port::ExtraContent::Bytes(content) => wire::ExtraContent::Bytes { content, mode: 0o644 },
-            port::ExtraContent::Link { to } => wire::ExtraContent::Link { to },
+            ExtraContent::Program { from } => wire::ExtraContent::Program { from },
+            ExtraContent::Bytes(content) => wire::ExtraContent::Bytes { content, mode: 0o644 },
+            ExtraContent::Link { to } => wire::ExtraContent::Link { to },
         },
-    };
+    });
     wire::ExportPlan {
         base: plan.base,
-        layers: plan.layers.into_iter().map(|layer| wire::ExportLayer { path: layer.path, reuse: layer.reuse, in_image: layer.in_image }).collect(),
+        layers,
         app: Some(wire::ExportApp { dir: plan.app_dir, slices: plan.slices }),
-        extra: plan.extra.into_iter().map(extra).collect(),
+        extra: extra.collect(),
         config: image::ImageConfig {
             env: plan.config.env,
             entrypoint: plan.config.entrypoint,
@@ -110,74 +168,21 @@ fn plan(plan: port::ExportPlan) -> wire::ExportPlan {
     }
 }
 
-fn exported(image: wire::CommittedImage) -> port::Exported {
-    let layer = |layer: wire::CommittedLayer| port::ExportedLayer { diff_id: layer.layer.diff_id, size_bytes: layer.layer.size_bytes, unchanged: layer.unchanged };
-    port::Exported {
-        digest: image.digest,
-        app_bytes: image.app.iter().map(|layer| layer.layer.size_bytes).sum(),
-        layers: image.layers.into_iter().map(layer).collect(),
-        size_bytes: image.size_bytes,
-    }
+fn end(outcome: wire::BuildOutcome) -> SandboxEnd {
+    let killed = outcome.killed.map(|reason| match reason {
+        wire::KillReason::Time => Killed::Time,
+        wire::KillReason::Disk => Killed::Disk,
+        wire::KillReason::HostDisk => Killed::HostDisk,
+        wire::KillReason::Shim => Killed::Shim,
+    });
+    SandboxEnd { code: outcome.status.code, oom: outcome.status.oom, killed }
 }
 
-fn event(output: BuildOutput) -> port::SandboxEvent {
-    match output {
-        BuildOutput::Stdout(bytes) | BuildOutput::Stderr(bytes) => port::SandboxEvent::Output(bytes.to_vec()),
-        BuildOutput::Finished(outcome) => port::SandboxEvent::Ended(port::SandboxEnd {
-            code: outcome.status.code,
-            oom: outcome.status.oom,
-            killed: outcome.killed.map(|reason| match reason {
-                wire::KillReason::Time => port::Killed::Time,
-                wire::KillReason::Disk => port::Killed::Disk,
-                wire::KillReason::HostDisk => port::Killed::HostDisk,
-                wire::KillReason::Shim => port::Killed::Shim,
-            }),
-        }),
-    }
-}
-
-/// The session's events up to and including `Ended`; ends early if the agent is lost.
-fn events(session: SharedSession) -> BoxStream<'static, port::SandboxEvent> {
-    futures_util::stream::unfold(Some(session), |session| async move {
-        let session = session?;
-        let next = session.lock().await.next().await;
-        match next {
-            Ok(output @ BuildOutput::Finished(_)) => Some((event(output), None)),
-            Ok(output) => Some((event(output), Some(session))),
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "lost a build");
-                None
-            }
-        }
-    })
-    .boxed()
-}
-
-impl port::Sandbox for AgentSandbox {
-    fn start(&self, wanted: port::SandboxSpec) -> BoxFuture<'_, Result<BoxStream<'static, port::SandboxEvent>, port::SandboxError>> {
-        async move {
-            let build = wanted.build;
-            let session = self.agent.build(spec(wanted)).await.map_err(failed)?;
-            let session = Arc::new(AsyncMutex::new(session));
-            self.sessions().insert(build, Arc::clone(&session));
-            Ok(events(session))
-        }
-        .boxed()
-    }
-
-    fn file<'a>(&'a self, build: BuildId, path: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, port::SandboxError>> {
-        async move { self.agent.build_file(&container_id(build), path, MAX_FILE_BYTES).await.map_err(failed) }.boxed()
-    }
-
-    fn commit(&self, build: BuildId, wanted: port::ExportPlan) -> BoxFuture<'_, Result<port::Exported, port::SandboxError>> {
-        async move { self.agent.build_commit(&container_id(build), plan(wanted)).await.map(exported).map_err(failed) }.boxed()
-    }
-
-    fn discard(&self, build: BuildId) -> BoxFuture<'_, Result<(), port::SandboxError>> {
-        async move {
-            self.sessions().remove(&build);
-            self.agent.build_discard(&container_id(build)).await.map_err(failed)
-        }
-        .boxed()
+fn refused(error: ClientError) -> SandboxError {
+    let text = crate::explain(&error);
+    match error.fault_code() {
+        Some(FaultCode::DiskFull) => SandboxError::DiskFull(text),
+        Some(_) => SandboxError::Failed(text),
+        None => SandboxError::Unreachable(text),
     }
 }

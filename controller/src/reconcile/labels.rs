@@ -95,6 +95,11 @@ pub(crate) fn container_id(text: String) -> ContainerId {
     ContainerId::try_from(text).expect("made of lower-case letters, digits and dashes")
 }
 
+/// A build's container.
+pub(crate) fn build_container(build: landfall_model::BuildId) -> ContainerId {
+    container_id(format!("b-{}", build.0.simple()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

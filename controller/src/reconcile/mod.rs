@@ -22,9 +22,11 @@ mod status;
 mod supervisor;
 
 pub use cache::Cache;
-pub(crate) use labels::{Kind, Labels};
+pub(crate) use desired::kept_app_json;
+pub(crate) use labels::{Kind, Labels, build_container};
+pub(crate) use perform::{dyno_container, explain};
 pub(crate) use release_phase::output_dir;
 pub use shared::{AppHandle, Shared};
-pub(crate) use spec::{Launch, container_spec, size_limits};
+pub(crate) use spec::{Launch, container_spec};
 pub use status::{AppStatus, DynoStatus, Failure};
 pub use supervisor::Supervisor;

@@ -164,6 +164,41 @@ fn stop(shared: &Arc<Shared>, handle: &Arc<AppHandle>, key: &ContainerKey, dyno:
     });
 }
 
+impl AppHandle {
+    /// Stops a container that a person (or a lost connection) wants gone: it leaves the routes first, then gets SIGTERM.
+    pub(crate) async fn stop(self: &Arc<Self>, shared: &Arc<Shared>, key: &ContainerKey, reason: StopReason, grace: Duration) {
+        let Some(dyno) = self.memory().seen.get(key).map(|seen| seen.labels.dyno.clone()) else { return };
+        if let Some(seen) = self.memory().seen.get_mut(key) {
+            seen.stopping.get_or_insert(Stopping { since: shared.clock.now(), grace, reason: Some(reason.clone()) });
+        }
+        self.wake();
+        shared.routes.wait_unrouted(self.app, key).await;
+        stop(shared, self, key, &dyno, reason, grace);
+    }
+
+    /// A container is about to be asked for.
+    pub(crate) fn expect(&self, shared: &Shared, key: &ContainerKey, labels: Labels, held: bool) {
+        let mut memory = self.memory();
+        memory.expect(key.clone(), labels, shared.clock.now());
+        if held {
+            memory.held.insert(key.clone());
+        }
+    }
+
+    /// It could not be started.
+    pub(crate) fn forget(&self, key: &ContainerKey) {
+        let mut memory = self.memory();
+        memory.starting.remove(key);
+        memory.seen.remove(key);
+        memory.held.remove(key);
+    }
+
+    /// Nobody is attached any more.
+    pub(crate) fn unhold(&self, key: &ContainerKey) {
+        self.memory().held.remove(key);
+    }
+}
+
 fn drain(shared: &Arc<Shared>, handle: &Arc<AppHandle>, key: ContainerKey) {
     let mut memory = handle.memory();
     let now = shared.clock.now();

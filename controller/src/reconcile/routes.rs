@@ -153,6 +153,17 @@ impl RouteTable {
         self.changed.notify_one();
     }
 
+    /// Waits until the router confirmed that it sends nothing to a container, for a short while.
+    pub(super) async fn wait_unrouted(&self, app: AppId, key: &ContainerKey) {
+        let routed = || self.lock().acknowledged.get(&app).is_some_and(|entry| entry.routes.backends.contains(key));
+        for _ in 0..100 {
+            if !routed() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Tells the router, until cancelled.
     pub(super) async fn run(&self, shared: Arc<Shared>) {
         let mut heartbeat = tokio::time::interval(HEARTBEAT);

@@ -1,0 +1,259 @@
+//! From a source to a release that runs: what a push and an uploaded tarball have in common.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use landfall_builder::app_json::{AppJson, EnvSource, generate_secret};
+use landfall_builder::build::{BuildOutcome, BuildRequest, Source, Stack};
+use landfall_builder::push::{Lines, PushRefused};
+use landfall_builder::turns::Turns;
+use landfall_builder::{BuildFailure, Builder};
+use landfall_model::{AppId, BuildId, ConfigKey, ReleaseStatus, ReleaseVersion, SecretString};
+use landfall_store::{App, AppScope, BuildSource, FormationHint, NewBuild, NewSlug, Release, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use super::job_lines::JobLines;
+use super::rollout::{self, Rollout};
+use super::{AgentSandbox, cache_file};
+use crate::reconcile::{Shared, Supervisor, kept_app_json};
+
+/// Who works on builds; at the next start, what this name left pending is interrupted.
+const WORKER: &str = "server";
+
+/// Everything that builds.
+pub struct Builds {
+    supervisor: Supervisor,
+    builder: Builder,
+    turns: Turns<AppId>,
+    running: Mutex<HashMap<BuildId, CancellationToken>>,
+}
+
+/// One deploy to be made.
+#[derive(Debug)]
+pub struct Job {
+    /// The right to the app, on the deployer's behalf.
+    pub scope: AppScope,
+    /// The id of the build.
+    pub build: BuildId,
+    /// What to build.
+    pub source: Source,
+    /// What people call it.
+    pub described: BuildSource,
+}
+
+impl Builds {
+    /// Over the agent's build containers.
+    pub fn new(supervisor: Supervisor) -> Self {
+        let shared = supervisor.shared();
+        let builder = Builder::new(shared.config.build_config(), Arc::new(AgentSandbox::new(shared.agent.clone())));
+        Self { supervisor, builder, turns: Turns::new(1), running: Mutex::default() }
+    }
+
+    /// One at a time for each app: shared with the git receiver's hook.
+    pub fn turns(&self) -> &Turns<AppId> {
+        &self.turns
+    }
+
+    fn shared(&self) -> &Shared {
+        self.supervisor.shared()
+    }
+
+    /// Fails the builds an earlier server left behind.
+    pub async fn interrupt_leftovers(&self) -> Result<usize, StoreError> {
+        Ok(self.shared().store.builds_interrupt(&self.shared().system, &[]).await?.len())
+    }
+
+    /// Cancels a running build; false = it does not run here.
+    pub fn cancel(&self, build: BuildId) -> bool {
+        let token = self.running().get(&build).cloned();
+        token.inspect(CancellationToken::cancel).is_some()
+    }
+
+    /// Whether a build runs.
+    pub fn is_running(&self, build: BuildId) -> bool {
+        self.running().contains_key(&build)
+    }
+
+    /// Writes the build's row. From here on it is visible, and ends as succeeded or failed.
+    pub async fn create(&self, job: &Job) -> Result<App, StoreError> {
+        let app = self.shared().store.app_get(&job.scope).await?;
+        let new = NewBuild { id: Some(job.build), source: job.described.clone(), stack: app.stack.clone(), worker: WORKER.to_owned() };
+        self.shared().store.build_create(&job.scope, new).await?;
+        Ok(app)
+    }
+
+    /// Builds, releases and rolls out, telling `lines`. An error refuses the push: nothing of it runs, and its text says why.
+    pub async fn run(&self, job: Job, app: App, lines: Lines, cancel: CancellationToken) -> Result<(), PushRefused> {
+        self.running().insert(job.build, cancel.clone());
+        let built = self.build(&job, &app, &lines, &cancel).await;
+        self.running().remove(&job.build);
+        let log = self.shared().config.build_config().builds.join(job.build.to_string()).join("log");
+        let lines = JobLines::new(lines, &log);
+        match built {
+            Ok(outcome) => self.release(&job, &app, outcome, &lines, &cancel).await,
+            Err(failure) => {
+                if let Err(error) = self.shared().store.build_fail(&job.scope, job.build, &failure.to_string()).await {
+                    tracing::warn!(build.id = %job.build, error = crate::explain(&error), "a failed build could not be recorded");
+                }
+                Err(lines.refused(&failure.explain()))
+            }
+        }
+    }
+
+    async fn build(&self, job: &Job, app: &App, lines: &Lines, cancel: &CancellationToken) -> Result<BuildOutcome, BuildFailure> {
+        let platform = |error: &(dyn std::error::Error + 'static)| BuildFailure::Platform(crate::explain(error));
+        let stacks = self.shared().agent.stacks().await.map_err(|error| platform(&error))?;
+        let Some(stack) = stacks.into_iter().find(|stack| stack.name == app.stack) else {
+            let name = &app.stack;
+            return Err(BuildFailure::Platform(format!(
+                "the base image {name} of this app is not on this machine; the operator makes it with: landfall stacks:create"
+            )));
+        };
+        let config = self.shared().store.config_get(&job.scope).await.map_err(|error| platform(&error))?;
+        let request = BuildRequest {
+            build: job.build,
+            app: app.id,
+            app_name: app.name.to_string(),
+            user_block: app.user_block,
+            source: job.source.clone(),
+            stack: Stack {
+                name: stack.name,
+                build_image: stack.build_image,
+                run_image: stack.run_image,
+                distro_name: stack.distro_name,
+                distro_version: stack.distro_version,
+            },
+            config,
+            cache: cache_file::load(&self.shared().config.build_cache_dir(), app.id),
+        };
+        self.builder.build(request, lines.clone(), cancel.clone()).await
+    }
+
+    async fn release(
+        &self,
+        job: &Job,
+        app: &App,
+        outcome: BuildOutcome,
+        lines: &JobLines,
+        cancel: &CancellationToken,
+    ) -> Result<(), PushRefused> {
+        lines.step("Launching...");
+        let recorded = async {
+            if let Some(app_json) = &outcome.app_json {
+                self.wished_config(job, app_json, lines).await?;
+            }
+            self.shared().store.build_finish(&job.scope, job.build, new_slug(&outcome)).await
+        };
+        let (_, release) = match recorded.await {
+            Ok(recorded) => recorded,
+            Err(error) => {
+                let why = crate::explain(&error);
+                let words = [format!("The build worked, but the release could not be recorded: {why}."), "Nothing changed. Push again.".to_owned()];
+                return Err(lines.refused(&words));
+            }
+        };
+        if let Err(error) = cache_file::save(&self.shared().config.build_cache_dir(), app.id, &outcome.cache) {
+            tracing::warn!(app.id = %app.id, error = %error, "the build cache was not kept; the next build takes longer");
+        }
+        self.roll_out(job, app, &release, lines, cancel).await
+    }
+
+    async fn roll_out(
+        &self,
+        job: &Job,
+        app: &App,
+        release: &Release,
+        lines: &JobLines,
+        cancel: &CancellationToken,
+    ) -> Result<(), PushRefused> {
+        let version = release.version;
+        let handle = self.supervisor.handle(app.id);
+        handle.wake();
+        if release.status == ReleaseStatus::Pending {
+            match rollout::release_phase(self.shared(), &job.scope, release, lines, cancel).await {
+                Ok(ReleaseStatus::Failed) => {
+                    return Err(lines.refused(&[
+                        format!("Push rejected, the release phase of {version} failed. What ran before runs on."),
+                        format!("Its output is kept: landfall releases:output {version} --app {}", app.name),
+                    ]));
+                }
+                Ok(_) => {}
+                Err(error) => return Err(lines.refused(&[crate::explain(&error)])),
+            }
+        }
+        lines.detail(&format!("Released {version}"));
+        let url = self.url(app);
+        match rollout::dynos(self.shared(), &handle, version, lines, cancel).await {
+            Rollout::Live => lines.detail(&format!("{url} deployed to Landfall")),
+            Rollout::Superseded(newer) => lines.detail(&format!("{newer} was released in the meantime and takes over.")),
+            Rollout::Left => {}
+            Rollout::NotUp(serving) => not_up(app, version, &serving, &url, lines),
+        }
+        Ok(())
+    }
+
+    fn url(&self, app: &App) -> String {
+        let config = &self.shared().config;
+        let host = format!("{}.{}", app.name, config.platform_domain).parse();
+        host.map_or_else(|_| app.name.to_string(), |host| config.web_url(&host))
+    }
+
+    /// app.json's `env`, at the first deploy: values for what is not set yet.
+    async fn wished_config(&self, job: &Job, app_json: &AppJson, lines: &JobLines) -> Result<(), StoreError> {
+        let store = &self.shared().store;
+        if store.app_get(&job.scope).await?.released_at.is_some() && self.has_code(job).await? {
+            return Ok(());
+        }
+        let config = store.config_get(&job.scope).await?;
+        let mut changes: BTreeMap<ConfigKey, Option<SecretString>> = BTreeMap::new();
+        for (key, wish) in app_json.env.iter().filter(|(key, _)| !config.0.contains_key(*key)) {
+            match &wish.source {
+                EnvSource::Value(value) => drop(changes.insert(key.clone(), Some(value.clone()))),
+                EnvSource::Secret => drop(changes.insert(key.clone(), Some(generate_secret()))),
+                EnvSource::Owner if wish.required => {
+                    lines.problem(&format!("app.json asks for {key}, which is not set. Set it with: landfall config:set {key}=…"));
+                }
+                EnvSource::Owner => {}
+            }
+        }
+        if !changes.is_empty() {
+            lines.detail(&format!("Set {} from app.json", changes.keys().map(ConfigKey::as_str).collect::<Vec<_>>().join(", ")));
+            store.config_patch(&job.scope, &changes).await?;
+        }
+        Ok(())
+    }
+
+    async fn has_code(&self, job: &Job) -> Result<bool, StoreError> {
+        let current = self.shared().store.release_get(&job.scope, landfall_store::ReleaseRef::Current).await;
+        Ok(current.is_ok_and(|release| release.slug.is_some()))
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<BuildId, CancellationToken>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn not_up(app: &App, version: ReleaseVersion, serving: &[ReleaseVersion], url: &str, lines: &JobLines) {
+    let name = &app.name;
+    lines.problem(&format!("{version} is released, but its dynos do not come up."));
+    match serving.iter().rev().find(|old| **old != version) {
+        Some(old) => {
+            lines.problem(&format!("{old} serves on at {url}; {version} takes over as soon as it comes up."));
+            lines.problem(&format!("Go back for good with: landfall rollback {old} --app {name}"));
+        }
+        None => lines.problem(&format!("Nothing answers at {url} yet.")),
+    }
+    lines.problem(&format!("See why with: landfall logs --tail --app {name}"));
+}
+
+fn new_slug(outcome: &BuildOutcome) -> NewSlug {
+    let formation = outcome.app_json.iter().flat_map(|app_json| &app_json.formation);
+    NewSlug {
+        image: outcome.image.clone(),
+        process_types: outcome.processes.iter().map(|process| (process.process_type.clone(), process.command.clone())).collect(),
+        buildpacks: outcome.buildpacks.iter().map(|buildpack| buildpack.id.clone()).collect(),
+        size_bytes: outcome.size_bytes,
+        formation: formation.map(|(kind, wish)| (kind.clone(), FormationHint { quantity: wish.quantity, size: wish.size })).collect(),
+        app_json: kept_app_json(&outcome.app_json.clone().unwrap_or_default()),
+    }
+}

@@ -1,0 +1,148 @@
+//! The composition root: opens everything, joins it, serves, and stops in order.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use landfall_api::{ApiConfig, ApiState};
+use landfall_builder::git::{self, Receiver};
+use landfall_builder::hook;
+use landfall_model::Hostname;
+use landfall_store::{Store, StoreConfig};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::adapters::{Builds, Deploys, StoreGitAccess};
+use crate::config::ServerConfig;
+use crate::platform::Live;
+use crate::reconcile::Supervisor;
+use crate::{first_boot, image_gc};
+
+/// Runs the server until `shutdown`.
+///
+/// Every address is bound before anything else happens, so that a taken port is the first thing one hears of. Agent and router may come
+/// later: the server waits for them as long as it takes.
+///
+/// # Errors
+///
+/// Something that cannot get better by itself: a taken port, a directory that cannot be written, a database that cannot be opened.
+pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let sample: Result<Hostname, _> = format!("app.{}", config.platform_domain).parse();
+    sample.with_context(|| format!("platform_domain \"{}\" cannot be the end of a host name", config.platform_domain))?;
+    let listeners = Listeners::bind(&config).await?;
+    for dir in [&config.data_dir, &config.logs_dir(), &config.release_output_dir(), &config.build_cache_dir(), &config.build_config().builds] {
+        std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+    }
+    let store = open_store(&config).await?;
+    first_boot::admin_account(&store, &config).await?;
+
+    let tasks = TaskTracker::new();
+    let cancel = shutdown.child_token();
+    let supervisor = Supervisor::new(store.clone(), config.clone(), cancel.clone(), tasks.clone());
+    let builds = Arc::new(Builds::new(supervisor.clone()));
+    let interrupted = builds.interrupt_leftovers().await.context("failing the builds an earlier server left behind")?;
+    if interrupted > 0 {
+        tracing::warn!(builds = interrupted, "builds that an earlier server left behind are failed; push again");
+    }
+    supervisor.start();
+    tasks.spawn(image_gc::run(supervisor.shared().clone()));
+
+    let receiver = Receiver::new(config.git_config(), Arc::new(StoreGitAccess::new(store.clone())));
+    let deploys = Arc::new(Deploys::new(store.clone(), builds.clone()));
+    serve_git(&config, &receiver, deploys, &builds, listeners.hook, listeners.ssh, &cancel, &tasks)?;
+
+    let platform = Arc::new(Live::new(supervisor.clone(), builds));
+    let api_config =
+        ApiConfig::new(config.public_url(), first_boot::secret_key(&config.data_dir.join("ticket.key"))?, config.logs_dir(), config.data_dir.join("uploads"));
+    let state = ApiState::new(Arc::new(store.clone()), platform, api_config);
+    let app = git::http::router(receiver).merge(landfall_api::router(state));
+    tracing::info!(api = %config.api_listen, ssh = ?config.ssh_listen, "the server is ready");
+
+    let stop = cancel.clone();
+    let served = axum::serve(listeners.api, app.into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(async move { stop.cancelled().await });
+    tokio::select! {
+        served = served => served.context("serving the API")?,
+        // Streams of logs never end by themselves: they get the time everything else gets.
+        () = async { cancel.cancelled().await; tokio::time::sleep(config.shutdown).await } => {}
+    }
+    cancel.cancel();
+    tasks.close();
+    if tokio::time::timeout(config.shutdown, tasks.wait()).await.is_err() {
+        tracing::warn!(tasks = tasks.len(), "stopping although something is still under way; the next start goes on from there");
+    }
+    store.close().await;
+    Ok(())
+}
+
+async fn open_store(config: &ServerConfig) -> anyhow::Result<Store> {
+    let url = config.store_url.clone().unwrap_or_else(|| format!("sqlite:{}", config.data_dir.join("landfall.db").display()));
+    let store = StoreConfig { platform_domain: config.platform_domain.clone(), ..StoreConfig::new(url, config.data_dir.join("secret.key")) };
+    Store::open(store).await.map_err(|error| {
+        let hint = error.hint().unwrap_or("See what this machine lacks with: landfall doctor");
+        anyhow::anyhow!("opening the database: {}\n{hint}", crate::explain(&error))
+    })
+}
+
+/// Everything the server listens on.
+struct Listeners {
+    api: TcpListener,
+    ssh: Option<TcpListener>,
+    hook: UnixListener,
+}
+
+impl Listeners {
+    async fn bind(config: &ServerConfig) -> anyhow::Result<Self> {
+        let api = bind(config.api_listen, "the API").await?;
+        let ssh = match config.ssh_listen {
+            Some(address) => Some(bind(address, "git over SSH").await?),
+            None => None,
+        };
+        std::fs::create_dir_all(&config.run_dir).with_context(|| format!("making {}", config.run_dir.display()))?;
+        let hook = hook_socket(&config.git_config().hook_socket)?;
+        Ok(Self { api, ssh, hook })
+    }
+}
+
+async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listening on {address} for {what}; is another server running? (landfall down stops it)"))
+}
+
+/// A socket file of an earlier server is in the way only if nobody answers on it.
+fn hook_socket(path: &Path) -> anyhow::Result<UnixListener> {
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        anyhow::bail!("another server answers on {}; stop it with: landfall down", path.display());
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).with_context(|| format!("replacing {}", path.display())),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).with_context(|| format!("listening on {}", path.display()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).with_context(|| format!("protecting {}", path.display()))?;
+    Ok(listener)
+}
+
+#[expect(clippy::too_many_arguments, reason = "the joints of the git receiver, each used once")]
+fn serve_git(
+    config: &ServerConfig,
+    receiver: &Arc<Receiver>,
+    deploys: Arc<Deploys>,
+    builds: &Arc<Builds>,
+    hook: UnixListener,
+    ssh: Option<TcpListener>,
+    cancel: &CancellationToken,
+    tasks: &TaskTracker,
+) -> anyhow::Result<()> {
+    let (own, turns, token) = (receiver.clone(), builds.turns().clone(), cancel.clone());
+    tasks.spawn(async move { hook::serve(hook, &own, deploys, turns, token).await });
+    if let Some(listener) = ssh {
+        let key = git::host_key(&config.git_config().host_key).context("the SSH host key")?;
+        tasks.spawn(git::ssh::serve(listener, receiver.clone(), key, cancel.clone()));
+    }
+    Ok(())
+}
