@@ -85,7 +85,7 @@ impl Container {
                 volatile: true,
             },
             user_base: 1_000_000 + 65_536 * (number() % 1000),
-            cgroup_parent: "/landfall-shim-tests".into(),
+            cgroup_parent: format!("/landfall-shim-tests-{}", number()).into(),
             shim_cgroup: None,
             dir: at("shim"),
             socket: at("socket"),
@@ -148,8 +148,10 @@ impl Container {
 
     /// Every cgroup directory of its name.
     pub(crate) fn cgroups(&self) -> Vec<PathBuf> {
-        let trees = std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path()).chain(["/sys/fs/cgroup".into()]);
-        trees.map(|tree| tree.join("landfall-shim-tests").join(self.config.id.as_str())).filter(|path| path.is_dir()).collect()
+        trees()
+            .map(|tree| tree.join(self.config.cgroup_parent.strip_prefix("/").unwrap()).join(self.config.id.as_str()))
+            .filter(|path| path.is_dir())
+            .collect()
     }
 }
 
@@ -159,7 +161,15 @@ impl Drop for Container {
             let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(launched.shim_pid), nix::sys::signal::Signal::SIGKILL);
         }
         let _ = Command::new(SHIM).arg("cleanup").arg(self.config_file()).output();
+        for tree in trees() {
+            let _ = std::fs::remove_dir(tree.join(self.config.cgroup_parent.strip_prefix("/").unwrap()));
+        }
     }
+}
+
+/// Where cgroup hierarchies may be mounted.
+fn trees() -> impl Iterator<Item = PathBuf> {
+    std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path()).chain(["/sys/fs/cgroup".into()])
 }
 
 /// One connection to a shim.
