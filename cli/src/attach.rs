@@ -56,7 +56,7 @@ pub(crate) fn run(url: &str, tty: bool) -> Result<u8> {
 async fn join(url: &str, tty: bool) -> Result<u8> {
     let lost = |error: std::io::Error| CliError::io("the connection to the dyno broke", error, "landfall ps");
     let mut stream = upgrade(url).await?;
-    let (mut reader, mut writer) = stream.split();
+    let (mut reader, mut writer) = tokio::io::split(&mut stream);
     let mut input = standard_input();
     let mut resized = signal(SignalKind::window_change()).map_err(lost)?;
     let mut interrupted = signal(SignalKind::interrupt()).map_err(lost)?;

@@ -4,7 +4,7 @@
 //! flags win over the environment, the environment over the file, the file over the defaults here.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -29,9 +29,9 @@ pub(crate) struct Config {
     /// Apps answer at `<app>.<platform_domain>`.
     pub(crate) platform_domain: String,
     /// API, git over HTTP, dashboard.
-    pub(crate) api: Listen<5000>,
+    pub(crate) api: Api,
     /// Git over SSH.
-    pub(crate) ssh: Listen<2222>,
+    pub(crate) ssh: Ssh,
     /// The router.
     pub(crate) router: Router,
     /// The database.
@@ -46,17 +46,31 @@ pub(crate) struct Config {
     pub(crate) stack: Stack,
 }
 
-/// One listener whose default port is `PORT`.
+/// The API's listener.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Listen<const PORT: u16> {
+pub(crate) struct Api {
     /// Address and port.
     pub(crate) listen: SocketAddr,
 }
 
-impl<const PORT: u16> Default for Listen<PORT> {
+impl Default for Api {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], PORT)) }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 5000)) }
+    }
+}
+
+/// The SSH listener.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Ssh {
+    /// Address and port.
+    pub(crate) listen: SocketAddr,
+}
+
+impl Default for Ssh {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 2222)) }
     }
 }
 
@@ -139,8 +153,8 @@ impl Default for Config {
             libexec_dir: "/usr/local/lib/landfall".into(),
             user: "landfall".into(),
             platform_domain: "localhost".into(),
-            api: Listen::default(),
-            ssh: Listen::default(),
+            api: Api::default(),
+            ssh: Ssh::default(),
             router: Router::default(),
             store: Store::default(),
             network: Network::default(),
@@ -244,11 +258,6 @@ impl Config {
     /// The port visitors use.
     pub(crate) fn public_port(&self) -> u16 {
         self.router.public_port.unwrap_or(self.router.listen.port())
-    }
-
-    /// Whether the file exists at all (for advice).
-    pub(crate) fn exists(path: &Path) -> bool {
-        path.is_file()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use landfall_runtime::client::{Agent, StackProgress};
+use landfall_runtime::doctor::{Check, Verdict};
 use serde_json::json;
 
 use crate::args::{ConfigArg, JsonArg};
@@ -89,16 +90,25 @@ fn stack_name(suite: &str) -> String {
     format!("landfall-{version}")
 }
 
+/// `ok    kernel: 6.1 …`, and what to do on a line of its own.
+fn shown(check: &Check) -> String {
+    let verdict = match check.verdict {
+        Verdict::Ok => "ok",
+        Verdict::Warn => "warn",
+        Verdict::Fail => "fail",
+    };
+    let advice = if check.advice.is_empty() { String::new() } else { format!("        {}\n", check.advice) };
+    format!("{verdict:<6}  {}: {}\n{advice}", check.name, check.meaning)
+}
+
 pub(crate) fn doctor(arg: &ConfigArg, json: JsonArg) -> Result<ExitCode> {
     let config = agent_config(&Config::load(arg)?)?;
     let checks = landfall_runtime::doctor(&config);
-    let failed = checks.iter().filter(|check| check.verdict == landfall_runtime::doctor::Verdict::Fail).count();
+    let failed = checks.iter().filter(|check| check.verdict == Verdict::Fail).count();
     if json.json {
         output::json(&json!(checks));
     } else {
-        for check in &checks {
-            println!("{check}");
-        }
+        checks.iter().for_each(|check| print!("{}", shown(check)));
         println!("\n{}", if failed == 0 { "This machine can run Landfall".to_owned() } else { format!("{failed} things keep Landfall from running here; the lines with \"fail\" say what to do") });
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

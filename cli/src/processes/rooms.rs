@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use landfall_builder::config::BuildSettings;
-use landfall_builder::{BuildConfig, GitConfig};
+use landfall_builder::BuildConfig;
 use landfall_controller::config::ServerConfig;
 use landfall_router::{Listen, RouterConfig};
 use landfall_runtime::config::{AgentConfig, Subnet};
@@ -85,22 +85,14 @@ fn server_config(config: &Config) -> ServerConfig {
     ServerConfig {
         data_dir: config.data_dir.clone(),
         run_dir: config.run_dir.clone(),
+        libexec_dir: config.libexec_dir.clone(),
         store_url: config.store.url.clone(),
         api_listen: config.api.listen,
-        ssh_listen: config.ssh.listen,
+        ssh_listen: Some(config.ssh.listen),
         platform_domain: config.platform_domain.clone(),
-        public_port: config.public_port(),
-        stack: config.stack.default.clone(),
-        git: GitConfig {
-            repositories: config.data_dir.join("git"),
-            hooks: config.libexec_dir.join("hooks"),
-            hook_socket: config.run_dir.join("server.sock"),
-            host_key: config.data_dir.join("ssh_host_ed25519_key"),
-            host_label: config.api.listen.to_string(),
-            ..defaults.git
-        },
+        router_port: config.public_port(),
+        default_stack: config.stack.default.clone(),
         build: BuildConfig {
-            builds: config.data_dir.join("builds"),
             concurrency: build.at_once,
             wall: Duration::from_secs(build.minutes * 60),
             memory_bytes: build.memory_mib << 20,
@@ -113,9 +105,9 @@ fn server_config(config: &Config) -> ServerConfig {
                 ca_bundle: build.ca_bundle.clone(),
                 ..BuildSettings::default()
             },
-            ..defaults.build
+            ..defaults.build.clone()
         },
-        timers: defaults.timers,
+        ..defaults
     }
 }
 
@@ -161,8 +153,8 @@ fn ended(role: &str, result: anyhow::Result<()>) -> Result<ExitCode> {
     }
 }
 
-/// Removes every trace of this instance from the kernel; `true` if there was any.
-pub(crate) fn teardown(config: &Config) -> Result<bool> {
+/// Removes every trace of this instance from the kernel.
+pub(crate) fn teardown(config: &Config) -> Result<()> {
     let agent = agent_config(config)?;
     runtime()?.block_on(landfall_runtime::agent::teardown(&agent)).map_err(|error| CliError::new(format!("cleaning up: {:#}", anyhow::Error::from(error)), "landfall doctor"))
 }

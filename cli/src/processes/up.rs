@@ -150,7 +150,7 @@ pub(crate) fn down(arg: &ConfigArg) -> Result<()> {
     need_root("down")?;
     let config = Config::load(arg)?;
     let ran = stop_processes(&config)?;
-    let report = super::rooms::teardown(&config)?;
-    println!("{}", if ran || report { "Landfall is down; its data is kept" } else { "Landfall was not running" });
+    super::rooms::teardown(&config)?;
+    println!("{}", if ran { "Landfall is down; its data is kept" } else { "Landfall was not running" });
     Ok(())
 }
