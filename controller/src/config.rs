@@ -64,7 +64,7 @@ impl Default for ServerConfig {
             deploy: landfall_deploy::Settings::default(),
             admin_email: "admin@localhost".to_owned(),
             resync: Duration::from_secs(5),
-            image_gc: Duration::from_secs(3600),
+            image_gc: Duration::from_hours(1),
             shutdown: Duration::from_secs(10),
         }
     }

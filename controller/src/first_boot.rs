@@ -52,7 +52,7 @@ pub(crate) async fn admin_account(store: &Store, config: &ServerConfig) -> anyho
     };
     let new = NewAuthorization { description: "first administrator".to_owned(), expires_in: None };
     let (_, token) = store.authorization_create(&principal, new).await.context("making the first token")?;
-    admin.token = token.expose().to_owned();
+    token.expose().clone_into(&mut admin.token);
     write_private(&path, &admin)?;
     tracing::info!(file = %path.display(), account.email = admin.email, "made the first account; show its password with: landfall admin");
     Ok(())
@@ -92,7 +92,9 @@ pub(crate) fn secret_key(path: &Path) -> anyhow::Result<[u8; 32]> {
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut key));
-            read.with_context(|| format!("reading {}; remove the file and a new one is made (links to running builds stop working)", path.display()))?;
+            read.with_context(|| {
+                format!("reading {}; remove the file and a new one is made (links to running builds stop working)", path.display())
+            })?;
         }
         Err(error) => return Err(error).with_context(|| format!("making {}", path.display())),
     }

@@ -33,7 +33,9 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> anyhow::R
     let sample: Result<Hostname, _> = format!("app.{}", config.platform_domain).parse();
     sample.with_context(|| format!("platform_domain \"{}\" cannot be the end of a host name", config.platform_domain))?;
     let listeners = Listeners::bind(&config).await?;
-    for dir in [&config.data_dir, &config.logs_dir(), &config.release_output_dir(), &config.build_cache_dir(), &config.build_config().builds] {
+    for dir in
+        [&config.data_dir, &config.logs_dir(), &config.release_output_dir(), &config.build_cache_dir(), &config.build_config().builds]
+    {
         std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
     }
     let store = open_store(&config).await?;
@@ -55,8 +57,12 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> anyhow::R
     serve_git(&config, &receiver, deploys, &builds, listeners.hook, listeners.ssh, &cancel, &tasks)?;
 
     let platform = Arc::new(Live::new(supervisor.clone(), builds));
-    let api_config =
-        ApiConfig::new(config.public_url(), first_boot::secret_key(&config.data_dir.join("ticket.key"))?, config.logs_dir(), config.data_dir.join("uploads"));
+    let api_config = ApiConfig::new(
+        config.public_url(),
+        first_boot::secret_key(&config.data_dir.join("ticket.key"))?,
+        config.logs_dir(),
+        config.data_dir.join("uploads"),
+    );
     let state = ApiState::new(Arc::new(store.clone()), platform, api_config);
     let app = git::http::router(receiver).merge(landfall_api::router(state));
     tracing::info!(api = %config.api_listen, ssh = ?config.ssh_listen, "the server is ready");
@@ -80,7 +86,8 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> anyhow::R
 
 async fn open_store(config: &ServerConfig) -> anyhow::Result<Store> {
     let url = config.store_url.clone().unwrap_or_else(|| format!("sqlite:{}", config.data_dir.join("landfall.db").display()));
-    let store = StoreConfig { platform_domain: config.platform_domain.clone(), ..StoreConfig::new(url, config.data_dir.join("secret.key")) };
+    let store =
+        StoreConfig { platform_domain: config.platform_domain.clone(), ..StoreConfig::new(url, config.data_dir.join("secret.key")) };
     Store::open(store).await.map_err(|error| {
         let hint = error.hint().unwrap_or("See what this machine lacks with: landfall doctor");
         anyhow::anyhow!("opening the database: {}\n{hint}", crate::explain(&error))
@@ -119,7 +126,9 @@ fn hook_socket(path: &Path) -> anyhow::Result<UnixListener> {
         anyhow::bail!("another server answers on {}; stop it with: landfall down", path.display());
     }
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).with_context(|| format!("replacing {}", path.display())),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("replacing {}", path.display()));
+        }
         _ => {}
     }
     let listener = UnixListener::bind(path).with_context(|| format!("listening on {}", path.display()))?;

@@ -148,7 +148,8 @@ impl Builds {
             Ok(recorded) => recorded,
             Err(error) => {
                 let why = crate::explain(&error);
-                let words = [format!("The build worked, but the release could not be recorded: {why}."), "Nothing changed. Push again.".to_owned()];
+                let words =
+                    [format!("The build worked, but the release could not be recorded: {why}."), "Nothing changed. Push again.".to_owned()];
                 return Err(lines.refused(&words));
             }
         };

@@ -28,7 +28,9 @@ impl JobLines {
 
     /// The words of a refusal: git shows them to the pusher, so here they go to the log only.
     pub(super) fn refused(&self, words: &[String]) -> landfall_builder::push::PushRefused {
-        words.iter().for_each(|line| self.log_only(&format!(" !     {line}")));
+        for line in words {
+            self.log_only(&format!(" !     {line}"));
+        }
         landfall_builder::push::PushRefused::new(words.join("\n"))
     }
 

@@ -50,7 +50,9 @@ pub(super) async fn release_phase(
             while let Ok(new) = follow.poll()
                 && !new.is_empty()
             {
-                new.iter().for_each(|line| lines.detail(line.text()));
+                for line in &new {
+                    lines.detail(line.text());
+                }
             }
         }
         if status != ReleaseStatus::Pending || cancel.is_cancelled() {

@@ -91,7 +91,11 @@ impl Sandbox for AgentSandbox {
                 layers: image
                     .layers
                     .into_iter()
-                    .map(|layer| ExportedLayer { diff_id: layer.layer.diff_id, size_bytes: layer.layer.size_bytes, unchanged: layer.unchanged })
+                    .map(|layer| ExportedLayer {
+                        diff_id: layer.layer.diff_id,
+                        size_bytes: layer.layer.size_bytes,
+                        unchanged: layer.unchanged,
+                    })
                     .collect(),
                 size_bytes: image.size_bytes,
                 app_bytes: image.app.iter().map(|layer| layer.layer.size_bytes).sum(),
@@ -108,8 +112,9 @@ impl Sandbox for AgentSandbox {
 }
 
 fn build_spec(spec: SandboxSpec) -> wire::BuildSpec {
-    let labels: BTreeMap<String, String> =
-        [("app", spec.app.to_string()), ("kind", "build".to_owned()), ("build", spec.build.to_string())].map(|(k, v)| (k.to_owned(), v)).into();
+    let labels: BTreeMap<String, String> = [("app", spec.app.to_string()), ("kind", "build".to_owned()), ("build", spec.build.to_string())]
+        .map(|(k, v)| (k.to_owned(), v))
+        .into();
     let id: ContainerId = build_container(spec.build);
     wire::BuildSpec {
         id,

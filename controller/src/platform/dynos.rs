@@ -1,6 +1,7 @@
 //! Dynos as people see them, and stopping them.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use jiff::Timestamp;
 use landfall_api::platform::{DynoSelector, DynoView, PlatformError};
@@ -30,12 +31,15 @@ impl Live {
         let mut releases: HashMap<ReleaseVersion, ReleaseId> = HashMap::new();
         let mut views = Vec::new();
         for dyno in dynos {
-            if !releases.contains_key(&dyno.release) {
-                let scope = self.shared().system.app(app);
-                let release = self.shared().store.release_get(&scope, ReleaseRef::Version(dyno.release)).await.map_err(of_store)?;
-                releases.insert(dyno.release, release.id);
-            }
-            views.push(self.view(&dyno, releases[&dyno.release]));
+            let id = match releases.entry(dyno.release) {
+                Entry::Occupied(entry) => *entry.get(),
+                Entry::Vacant(entry) => {
+                    let scope = self.shared().system.app(app);
+                    let release = self.shared().store.release_get(&scope, ReleaseRef::Version(dyno.release)).await.map_err(of_store)?;
+                    *entry.insert(release.id)
+                }
+            };
+            views.push(self.view(&dyno, id));
         }
         Ok(views)
     }

@@ -10,8 +10,8 @@ mod stats;
 use std::sync::Arc;
 
 use landfall_api::platform::{
-    Answer, AttachInput, Attachment, DynoSelector, DynoStats, DynoView, ExecCommand, OutputStream, Platform, PlatformError, RunSpec, Started,
-    TarballBuild,
+    Answer, AttachInput, Attachment, DynoSelector, DynoStats, DynoView, ExecCommand, OutputStream, Platform, PlatformError, RunSpec,
+    Started, TarballBuild,
 };
 use landfall_builder::build::Source;
 use landfall_builder::push::{LineSink, Lines};
@@ -19,7 +19,6 @@ use landfall_model::{AppId, AppName, BuildId, BuildStatus, DynoName, Hostname, R
 use landfall_runtime_wire::{ExecSpec, TermSize};
 use landfall_store::{BuildSource, ReleaseRef, RestartTarget, StoreError};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use self::attachments::{Attachments, Target};
 use crate::adapters::{Builds, Job};
@@ -50,7 +49,9 @@ impl Live {
         if self.shared().cache.is_live() {
             return Ok(());
         }
-        Err(PlatformError::Unavailable("The agent of this machine is away, so dynos cannot be reached. Running apps serve on. Try again in a minute.".into()))
+        Err(PlatformError::Unavailable(
+            "The agent of this machine is away, so dynos cannot be reached. Running apps serve on. Try again in a minute.".into(),
+        ))
     }
 }
 
@@ -58,7 +59,9 @@ impl Live {
 pub(crate) fn of_store(error: StoreError) -> PlatformError {
     match error {
         StoreError::NotFound { what } => PlatformError::NotFound(format!("Couldn't find that {what}.")),
-        error if error.is_transient() => PlatformError::Unavailable("Landfall cannot reach its database now. Try again in a minute.".into()),
+        error if error.is_transient() => {
+            PlatformError::Unavailable("Landfall cannot reach its database now. Try again in a minute.".into())
+        }
         error => PlatformError::Internal(Box::new(error)),
     }
 }
@@ -68,7 +71,9 @@ pub(crate) fn of_agent(error: landfall_runtime::client::ClientError) -> Platform
     use landfall_runtime_wire::agent::FaultCode;
     match error.fault_code() {
         Some(FaultCode::NotFound) => PlatformError::NotFound("That dyno no longer runs. See what does with: landfall ps".into()),
-        Some(FaultCode::DiskFull) => PlatformError::Unavailable("This machine's disk is full. The operator sees what fills it with: landfall doctor".into()),
+        Some(FaultCode::DiskFull) => {
+            PlatformError::Unavailable("This machine's disk is full. The operator sees what fills it with: landfall doctor".into())
+        }
         Some(FaultCode::Busy) => PlatformError::Unavailable("This machine is busy. Try again in a minute.".into()),
         Some(_) => PlatformError::Internal(Box::new(error)),
         None => PlatformError::Unavailable("The agent of this machine is away. Running apps serve on. Try again in a minute.".into()),
@@ -248,9 +253,4 @@ pub(crate) fn pair() -> (Attachment, mpsc::Receiver<AttachInput>, mpsc::Sender<l
     let (input, from_client) = mpsc::channel(64);
     let (to_client, output) = mpsc::channel(64);
     (Attachment { input, output }, from_client, to_client)
-}
-
-/// Ends with the server.
-pub(crate) fn until_shutdown(shared: &Shared) -> CancellationToken {
-    shared.cancel.child_token()
 }

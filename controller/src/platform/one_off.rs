@@ -17,7 +17,11 @@ impl Live {
     pub(super) async fn start_one_off(&self, app: AppId, spec: RunSpec) -> Result<Started, PlatformError> {
         self.known_agent()?;
         let shared = self.shared().clone();
-        let nothing = || PlatformError::Invalid("Nothing was deployed to this app yet, so there is nothing to run. Deploy with: git push landfall main".into());
+        let nothing = || {
+            PlatformError::Invalid(
+                "Nothing was deployed to this app yet, so there is nothing to run. Deploy with: git push landfall main".into(),
+            )
+        };
         let desired = shared.store.desired(&shared.system, app).await.map_err(of_store)?.filter(|app| app.destroyed_at.is_none());
         let desired: DesiredApp = desired.ok_or_else(|| PlatformError::NotFound("Couldn't find that app.".into()))?;
         let current = desired.current.as_ref().ok_or_else(nothing)?;

@@ -78,7 +78,7 @@ pub(super) fn release(shared: Arc<Shared>, app: AppId, release: ReleaseId) -> Ou
                 Err(error) => return Some((Err(std::io::Error::other(error)), Tail { follow: None, ..tail })),
             };
             if !lines.is_empty() {
-                let text: String = lines.iter().map(|line| format!("{}\n", line.text())).collect();
+                let text = lines.iter().fold(String::new(), |text, line| text + line.text() + "\n");
                 return Some((Ok(Bytes::from(text)), tail));
             }
             if tail.ended {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Before the server's start there was time too: containers may be older than the server.
-const PAST: Duration = Duration::from_secs(365 * 24 * 3600);
+const PAST: Duration = Duration::from_hours(365 * 24);
 
 /// A monotonic clock whose zero lies a year before it was made.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +28,7 @@ impl Clock {
     }
 
     /// Where a wall clock time lies on this clock, as far as the wall clock can be believed now: never in the future.
-    pub fn from_unix_ms(&self, unix_ms: u64) -> Duration {
+    pub fn at_unix_ms(&self, unix_ms: u64) -> Duration {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let age = wall.saturating_sub(Duration::from_millis(unix_ms));
         self.now().saturating_sub(age)

@@ -21,7 +21,7 @@ pub(super) async fn check(address: SocketAddr, path: &str, timeout: Duration) ->
 
 async fn status(address: SocketAddr, path: &str) -> std::io::Result<u16> {
     let mut stream = TcpStream::connect(address).await?;
-    let path: String = path.chars().filter(|c| c.is_ascii_graphic()).collect();
+    let path: String = path.chars().filter(char::is_ascii_graphic).collect();
     let request =
         format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: Landfall-Health-Check\r\nAccept: */*\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;

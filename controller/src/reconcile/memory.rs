@@ -137,7 +137,7 @@ fn adopt(labels: Labels, info: &ContainerInfo, desired: &Desired, clock: &Clock)
         && labels.dyno.process_type.is_web()
         && desired.health.as_ref().is_some_and(|health| health.startup.is_some());
     let told = if info.state == ContainerState::Ready && !checked { Told::Up } else { Told::Starting };
-    Seen { started_at: clock.from_unix_ms(info.started_at_ms), told, ..Seen::new(labels, clock.now()) }
+    Seen { started_at: clock.at_unix_ms(info.started_at_ms), told, ..Seen::new(labels, clock.now()) }
 }
 
 fn state(state: ContainerState, seen: &Seen, now: Duration) -> State {

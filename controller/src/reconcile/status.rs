@@ -95,10 +95,9 @@ fn dyno(desired: &Desired, observed: &Observed, memory: &Memory, container: &Con
         State::Ready if container.told == Told::Up => DynoState::Up,
         State::Starting | State::Ready => DynoState::Starting,
         State::Stopping { reason, .. } if reason.as_ref().is_some_and(landfall_deploy::StopReason::is_failure) => DynoState::Crashed,
-        State::Stopping { .. } => DynoState::Down,
         State::Exited { reason, .. } if reason.as_ref().is_some_and(|reason| !reason.is_failure()) => DynoState::Down,
         State::Exited { .. } if container.kind == ContainerKind::Dyno => DynoState::Crashed,
-        State::Exited { .. } => DynoState::Down,
+        State::Stopping { .. } | State::Exited { .. } => DynoState::Down,
     };
     Some(DynoStatus {
         container: super::memory::id_of(&container.key),

@@ -102,7 +102,9 @@ impl Supervisor {
     async fn list(&self) {
         match self.shared.store.desired_all(&self.shared.system).await {
             Ok(apps) => {
-                apps.iter().for_each(|app| self.handle(app.id).wake());
+                for app in &apps {
+                    self.handle(app.id).wake();
+                }
                 self.shared.routes.listed();
             }
             Err(error) => tracing::warn!(error = %error, "the list of apps could not be read; trying again"),

@@ -72,7 +72,6 @@ fn happen(world: &mut World, event: &Event) {
         Event::Wait(seconds) => world.now += Duration::from_secs(*seconds),
         Event::Deploy(nature) => drop(world.deploy(*nature)),
         Event::DeployWithPhase(nature, fails) if world.desired.pending.is_none() => drop(world.deploy_with_phase(*nature, *fails)),
-        Event::DeployWithPhase(..) => {}
         Event::Scale(is_web, quantity) => world.scale(&if *is_web { web() } else { worker() }, *quantity),
         Event::Restart => world.desired.restarts.app = next_generation(world),
         Event::RestartOne(index) => {
@@ -84,7 +83,7 @@ fn happen(world: &mut World, event: &Event) {
         Event::RouterBack if world.observed.router == RouterView::Away => {
             world.observed.router = RouterView::Here { acknowledged: None };
         }
-        Event::RouterBack => {}
+        Event::DeployWithPhase(..) | Event::RouterBack => {}
         Event::ServerRestarts => world.server_restarts(),
     }
 }

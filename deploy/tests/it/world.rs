@@ -310,12 +310,11 @@ impl World {
             container.up_since = container.up_since.filter(|_| container.state == State::Ready);
             container.told = match &mut container.state {
                 State::Ready if self.natures[&container.release] == Nature::Good => Told::Up,
-                State::Ready => Told::Starting,
                 State::Stopping { reason, .. } | State::Exited { reason, .. } => {
                     *reason = None;
                     Told::Starting
                 }
-                State::Starting => Told::Starting,
+                State::Ready | State::Starting => Told::Starting,
             };
         }
     }
