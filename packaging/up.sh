@@ -28,7 +28,7 @@ if [ ! -f $config ]; then
 fi
 if [ -d /usr/share/bash-completion/completions ]; then "$installed" completions bash >/usr/share/bash-completion/completions/landfall; fi
 
-if [ $changed = yes ]; then "$installed" restart; else "$installed" up; fi
+if [ $changed = yes ]; then "$installed" up --restart; else "$installed" up; fi
 phase "making the stack from Debian packages (once)" "$installed" stacks:create trixie
 
 app=hello

@@ -404,20 +404,17 @@ pub(crate) enum Command {
         config: ConfigArg,
     },
     /// Start agent, server and router on this machine, and wait until they answer.
-    #[command(after_help = "Example:\n  sudo landfall up")]
+    #[command(after_help = "Example:\n  sudo landfall up\n  sudo landfall up --restart   (after an upgrade)")]
     Up {
+        /// Start them anew if they run already; dynos run on.
+        #[arg(long)]
+        restart: bool,
         #[command(flatten)]
         config: ConfigArg,
     },
     /// Stop everything on this machine; data stays.
     #[command(after_help = "Example:\n  sudo landfall down")]
     Down {
-        #[command(flatten)]
-        config: ConfigArg,
-    },
-    /// Start agent, server and router anew (after an upgrade, say); dynos run on.
-    #[command(after_help = "Example:\n  sudo landfall restart")]
-    Restart {
         #[command(flatten)]
         config: ConfigArg,
     },

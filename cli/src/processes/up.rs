@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::IsTerminal as _;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -42,7 +42,7 @@ pub(crate) fn up(arg: &ConfigArg) -> Result<()> {
     }
     wait_for("agent", &config, &note, || UnixStream::connect(config.run_dir.join("agent.sock")).is_ok())?;
     wait_for("router", &config, &note, || answers(config.router.listen))?;
-    wait_for("server", &config, &note, || answers(config.api.listen))?;
+    wait_for("server", &config, &note, || is_healthy(config.api.listen))?;
     log_in_here(&config)
 }
 
@@ -82,11 +82,23 @@ fn start_supervisor(arg: &ConfigArg, config: &Config) -> std::io::Result<u32> {
     Ok(command.spawn()?.id())
 }
 
-fn answers(mut address: SocketAddr) -> bool {
+/// A listener on every address is reached over loopback.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
-        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
     }
-    TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok()
+    address
+}
+
+fn answers(address: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&reachable(address), Duration::from_millis(200)).is_ok()
+}
+
+/// The server binds its port first and serves when all is open: only an answer says that it is up.
+fn is_healthy(address: SocketAddr) -> bool {
+    let url = format!("http://{}/health", reachable(address));
+    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(2))).build().into();
+    agent.get(&url).call().is_ok()
 }
 
 /// Shows a running line with elapsed time on a terminal, one line elsewhere.
