@@ -38,7 +38,8 @@ pub fn parse(text: &str) -> Result<AppJson> {
         let problem = problem.split(" at line ").next().unwrap_or_default().to_owned();
         wrong(&format!("line {}, column {}", error.line(), error.column()), problem)
     })?;
-    let Value::Object(root) = value else { return wrong("the whole file", "it must be one JSON object: { … }") };
+    let Value::Object(mut root) = value else { return wrong("the whole file", "it must be one JSON object: { … }") };
+    let port = root.get_mut("env").and_then(Value::as_object_mut).and_then(|env| env.remove("PORT"));
     let mut app = AppJson {
         name: optional(&root, "name", "")?,
         stack: optional(&root, "stack", "")?,
@@ -54,6 +55,9 @@ pub fn parse(text: &str) -> Result<AppJson> {
     }
     if tolerated {
         app.warnings.push("app.json holds comments or trailing commas; Landfall reads it, Heroku itself would not.".to_owned());
+    }
+    if port.is_some() {
+        app.warnings.push("app.json sets PORT; it is left out, because the platform gives each dyno its own.".to_owned());
     }
     if root.contains_key("addons") {
         app.warnings.push("app.json asks for add-ons; create them yourself and set their config vars.".to_owned());
@@ -205,7 +209,7 @@ mod tests {
             "env": {
                 "PLAIN": "x", "NUMBER": 3,
                 "SECRET_KEY": { "description": "signs cookies", "generator": "secret" },
-                "OWN": { "required": true }, "MAYBE": { "required": false },
+                "PORT": "5000", "OWN": { "required": true }, "MAYBE": { "required": false },
             },
             "formation": { "web": { "quantity": 2, "size": "standard-2x" }, "worker": { "quantity": 0 } },
             "healthchecks": { "web": [ { "type": "startup", "path": "/health", "attempts": 10 } ] },
@@ -227,7 +231,6 @@ mod tests {
             r#"{"env": {"A B": "x"}}"#,
             r#"{"env": {"A": {"generator": "uuid"}}}"#,
             r#"{"env": {"A": {"value": []}}}"#,
-            r#"{"env": {"PORT": "1"}}"#,
             r#"{"formation": {"web": {"quantity": -1}}}"#,
             r#"{"formation": {"web": {"quantity": 10000}}}"#,
             r#"{"formation": {"web": {"size": "huge"}}}"#,

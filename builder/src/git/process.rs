@@ -13,7 +13,7 @@ use super::GitService;
 use crate::config::GitConfig;
 use crate::hook::{PendingGuard, SOCKET_ENV, TOKEN_ENV};
 
-/// How long git may take to remove its quarantine after SIGTERM.
+/// How long git may take to end by itself once its peer is gone. (Ended by a signal, it leaves its quarantine behind; by itself, it does not.)
 const GRACE: Duration = Duration::from_secs(5);
 
 /// How the protocol is spoken.
@@ -27,14 +27,28 @@ pub(super) enum Mode {
     Stateless,
 }
 
-/// A running git. Dropping it ends the whole process group: git, its index-pack and the hook.
+/// A running git. Dropping it ends the whole process group: git, its index-pack and the hook; and cancels the push.
 pub(super) struct GitChild {
     child: Option<Child>,
     group: Option<Pid>,
     pub(super) stdin: Option<ChildStdin>,
     pub(super) stdout: Option<ChildStdout>,
     pub(super) stderr: Option<ChildStderr>,
-    _push: Option<PendingGuard>,
+    push: Option<PendingGuard>,
+}
+
+/// A running git in parts that can be used at the same time.
+pub(super) struct Parts<'a> {
+    pub(super) stdin: Option<ChildStdin>,
+    pub(super) stdout: &'a mut ChildStdout,
+    pub(super) stderr: &'a mut ChildStderr,
+    pub(super) end: End<'a>,
+}
+
+/// The part that waits.
+pub(super) struct End<'a> {
+    child: &'a mut Option<Child>,
+    group: &'a mut Option<Pid>,
 }
 
 pub(super) fn start(
@@ -89,17 +103,30 @@ pub(super) fn start(
     let mut child = command.spawn()?;
     let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    Ok(GitChild { child: Some(child), group, stdin, stdout, stderr, _push: push })
+    Ok(GitChild { child: Some(child), group, stdin, stdout, stderr, push })
 }
 
 impl GitChild {
-    /// Waits for git's own end. Cancel-safe; dropping `self` then ends it.
+    /// All parts; `None` if an output was taken away before.
+    pub(super) fn parts(&mut self) -> Option<Parts<'_>> {
+        let Self { child, group, stdin, stdout, stderr, .. } = self;
+        Some(Parts { stdin: stdin.take(), stdout: stdout.as_mut()?, stderr: stderr.as_mut()?, end: End { child, group } })
+    }
+
+    /// See [`End::wait`].
     pub(super) async fn wait(&mut self) -> io::Result<i32> {
-        let Some(child) = &mut self.child else { return Err(io::Error::other("git was already waited for")) };
+        End { child: &mut self.child, group: &mut self.group }.wait().await
+    }
+}
+
+impl End<'_> {
+    /// Waits for git's own end. Cancel-safe; dropping the [`GitChild`] then ends it.
+    pub(super) async fn wait(self) -> io::Result<i32> {
+        let Some(child) = self.child else { return Err(io::Error::other("git was already waited for")) };
         let status = child.wait().await?;
         // Reaped: the number may be somebody else's from now on.
-        self.child = None;
-        self.group = None;
+        *self.child = None;
+        *self.group = None;
         Ok(status.code().unwrap_or(128 + std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0)))
     }
 }
@@ -107,17 +134,31 @@ impl GitChild {
 impl Drop for GitChild {
     fn drop(&mut self) {
         let (Some(mut child), Some(group)) = (self.child.take(), self.group) else { return };
-        // Not reaped yet, so the number is still ours. On SIGTERM git removes its quarantine.
-        let _ = killpg(group, Signal::SIGTERM);
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
-                    let _ = killpg(group, Signal::SIGKILL);
-                    let _ = child.wait().await;
-                }
-            });
-        } else {
-            let _ = killpg(group, Signal::SIGKILL);
+        drop(self.stdin.take());
+        if let Some(push) = &self.push {
+            push.cancel();
         }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            // Not reaped yet, so the number is still ours.
+            let _ = killpg(group, Signal::SIGKILL);
+            return;
+        };
+        let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
+        runtime.spawn(async move {
+            let by_itself = async {
+                let ((), (), _) = tokio::join!(drain(stdout), drain(stderr), child.wait());
+            };
+            if tokio::time::timeout(GRACE, by_itself).await.is_err() {
+                let _ = killpg(group, Signal::SIGKILL);
+                let _ = child.wait().await;
+            }
+        });
+    }
+}
+
+/// A closed pipe would end git by a signal.
+async fn drain(from: Option<impl tokio::io::AsyncRead + Unpin>) {
+    if let Some(mut from) = from {
+        let _ = tokio::io::copy(&mut from, &mut tokio::io::sink()).await;
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use landfall_model::AppName;
+use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::process::{GitChild, Mode, start};
@@ -65,7 +66,7 @@ impl Receiver {
             Err(error) => return Err(unavailable("making a repository failed", &error)),
         }
         let guard = (service == GitService::ReceivePack && mode != Mode::Advertise)
-            .then(|| self.pending.expect(Pending { who: who.clone(), grant, repo: path.clone() }));
+            .then(|| self.pending.expect(Pending { who: who.clone(), grant, repo: path.clone(), gone: CancellationToken::new() }));
         start(&self.config, service, mode, &path, guard, protocol).map_err(|error| unavailable("starting git failed", &error))
     }
 

@@ -55,6 +55,7 @@ mod tests {
         ensure(&path).unwrap();
         ensure(&path).unwrap();
         assert_eq!(fs::read_to_string(path.join("HEAD")).unwrap(), "ref: refs/heads/main\n");
-        assert!(!path.join("hooks").exists() || fs::read_dir(path.join("hooks")).unwrap().next().is_none(), "no template hooks");
+        let hooks = fs::read_dir(path.join("hooks")).into_iter().flatten();
+        assert!(hooks.map(|hook| hook.unwrap().path()).all(|hook| hook.extension().is_some_and(|end| end == "sample")), "no live hooks");
     }
 }

@@ -30,12 +30,14 @@ pub(super) async fn serve_one(desk: &Desk, stream: UnixStream, shutdown: Cancell
         Ok(Err(error)) => return warn!(%error, "a hook sent no request"),
         Err(_) => return warn!("a hook connected and said nothing"),
     };
+    let pending = desk.pending.take(&request.token);
     let gone = shutdown.child_token();
-    let watch = tokio::spawn(watch(reader, gone.clone()));
+    let pusher = pending.as_ref().map_or_else(CancellationToken::new, |pending| pending.gone.clone());
+    let watch = tokio::spawn(watch(reader, pusher, gone.clone()));
     let (queue, lines) = line_queue();
     let done = CancellationToken::new();
     let copy = tokio::spawn(copy(writer, lines, done.clone(), gone.clone()));
-    let accepted = work(desk, request, Arc::new(queue), gone.clone()).await;
+    let accepted = work(desk, pending, request, Arc::new(queue), gone.clone()).await;
     done.cancel();
     if let Ok(Some(mut writer)) = copy.await {
         // Failure means that the pusher is gone; git then keeps nothing.
@@ -51,8 +53,8 @@ async fn read_request(reader: &mut BufReader<OwnedReadHalf>) -> std::io::Result<
 }
 
 /// The hook never speaks again: whatever can be read next is its end.
-async fn watch(mut reader: BufReader<OwnedReadHalf>, gone: CancellationToken) {
-    let _ = reader.read_u8().await;
+async fn watch(mut reader: BufReader<OwnedReadHalf>, pusher: CancellationToken, gone: CancellationToken) {
+    let _ = pusher.run_until_cancelled(reader.read_u8()).await;
     gone.cancel();
 }
 
@@ -90,8 +92,8 @@ async fn send(writer: &mut OwnedWriteHalf, reply: &Reply) -> std::io::Result<()>
 }
 
 /// The push itself; `true` lets git move the refs.
-async fn work(desk: &Desk, request: Request, lines: Lines, gone: CancellationToken) -> bool {
-    let Some(pending) = desk.pending.take(&request.token) else {
+async fn work(desk: &Desk, pending: Option<Pending>, request: Request, lines: Lines, gone: CancellationToken) -> bool {
+    let Some(pending) = pending else {
         lines.line(" !     Push rejected, the server does not know of this push (was it restarted?). Push again.");
         return false;
     };

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::git::{Identity, RepoGrant};
 
 /// Who pushes where.
@@ -12,6 +14,8 @@ pub(crate) struct Pending {
     pub(crate) who: Identity,
     pub(crate) grant: RepoGrant,
     pub(crate) repo: PathBuf,
+    /// Fires when the pusher's connection is gone.
+    pub(crate) gone: CancellationToken,
 }
 
 /// All of them, by one-time token.
@@ -23,14 +27,16 @@ pub(crate) struct PendingPushes(Arc<Mutex<HashMap<String, Pending>>>);
 pub(crate) struct PendingGuard {
     pushes: PendingPushes,
     token: String,
+    gone: CancellationToken,
 }
 
 impl PendingPushes {
     /// Notes a push; the token goes to the hook through git's environment.
     pub(crate) fn expect(&self, push: Pending) -> PendingGuard {
         let token = hex::encode(rand::random::<[u8; 32]>());
+        let gone = push.gone.clone();
         self.lock().insert(token.clone(), push);
-        PendingGuard { pushes: self.clone(), token }
+        PendingGuard { pushes: self.clone(), token, gone }
     }
 
     /// The push of a token; a token is good once.
@@ -46,6 +52,11 @@ impl PendingPushes {
 impl PendingGuard {
     pub(crate) fn token(&self) -> &str {
         &self.token
+    }
+
+    /// The pusher is gone.
+    pub(crate) fn cancel(&self) {
+        self.gone.cancel();
     }
 }
 

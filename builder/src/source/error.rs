@@ -84,6 +84,8 @@ impl SourceError {
             }
             Self::Write { source, .. } => (format!("{self}: {source}."), "The operator finds more with: landfall doctor"),
         };
+        let mut letters = why.chars();
+        let why = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
         vec!["Push rejected, the source cannot be used.".to_owned(), why, next.to_owned()]
     }
 }

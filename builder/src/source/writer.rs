@@ -144,7 +144,13 @@ impl TreeWriter {
     }
 
     fn too_big(&self) -> SourceError {
-        SourceError::TooMuch { limit: self.limits.bytes / (1024 * 1024), unit: "MB" }
+        const MB: u64 = 1024 * 1024;
+        let bytes = self.limits.bytes;
+        if bytes < MB {
+            SourceError::TooMuch { limit: bytes, unit: "bytes" }
+        } else {
+            SourceError::TooMuch { limit: bytes / MB, unit: "MB" }
+        }
     }
 }
 

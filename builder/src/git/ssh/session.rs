@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info, info_span, warn};
 
 use super::command;
-use crate::git::process::{GitChild, Mode};
+use crate::git::process::{GitChild, Mode, Parts};
 use crate::git::{GitService, Identity, Receiver, explain};
 
 const NO_SHELL: &str =
@@ -216,7 +216,7 @@ async fn converse(
     errors: impl AsyncWrite + Unpin,
     mut words: impl AsyncWrite + Unpin,
 ) -> Option<i32> {
-    let (stdin, stdout, stderr) = (git.stdin.take(), git.stdout.take()?, git.stderr.take()?);
+    let Parts { stdin, stdout, stderr, end } = git.parts()?;
     let (limit, over, eof) = (feed.limit, feed.over.clone(), feed.eof.clone());
     let gone = feed.run(stdin);
     let tell = async {
@@ -227,7 +227,7 @@ async fn converse(
         std::future::pending::<()>().await;
     };
     let talk = async {
-        let ((), (), status) = tokio::join!(copy(stdout, output), copy(stderr, errors), git.wait());
+        let ((), (), status) = tokio::join!(copy(stdout, output), copy(stderr, errors), end.wait());
         if over.is_cancelled() {
             // The client still sends; it reads the reason only when it is done.
             eof.cancelled().await;
