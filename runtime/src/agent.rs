@@ -56,10 +56,11 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<()>
         return Err(fault_hint(FaultCode::Invalid, problems.join("; "), "Correct the [agent] table of landfall.toml"));
     }
     let listener = bind(&config).await?;
-    for dir in [config.data_dir.join("containers"), config.data_dir.join("ca")] {
-        private_dir(&dir)?;
+    private_dir(&config.data_dir.join("containers"))?;
+    // A container's root user must be able to walk to what is bound into it; the data directory is closed to it.
+    for dir in ["agent/containers", "agent/ca"] {
+        passage_dir(&config.run_dir.join(dir))?;
     }
-    passage_dir(&config.run_dir.join("agent/containers"))?;
     let core = Arc::new(Core {
         store: Store::open(config.images_dir())?,
         registry: registry::Registry::new(config.subnet, config.limits.watch_backlog),

@@ -24,7 +24,7 @@ use crate::frames;
 /// Answers that need no waiting for a container's own pace come within this.
 const ANSWER: Duration = Duration::from_secs(30);
 /// Commits, imports, exports and collections read and write whole trees.
-const LONG: Duration = Duration::from_secs(900);
+const LONG: Duration = Duration::from_mins(15);
 
 /// A client of the agent behind one socket. Cheap to clone; holds no connection.
 #[derive(Clone, Debug)]

@@ -69,7 +69,7 @@ impl Default for AgentLimits {
             disk_bytes: 10 << 30,
             disk_check: Duration::from_secs(1),
             disk_reserve: 256 << 20,
-            stack_timeout: Duration::from_secs(1800),
+            stack_timeout: Duration::from_mins(30),
         }
     }
 }

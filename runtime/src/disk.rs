@@ -114,8 +114,8 @@ fn settle_copy(to: &Path, stat: &rfs::Stat, owner: Owner) -> io::Result<()> {
     }
     let time = |seconds, nanos| rfs::Timespec { tv_sec: seconds, tv_nsec: nanos as i64 };
     let times = rfs::Timestamps {
-        last_access: time(stat.st_atime as i64, stat.st_atime_nsec),
-        last_modification: time(stat.st_mtime as i64, stat.st_mtime_nsec),
+        last_access: time(stat.st_atime, stat.st_atime_nsec),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
     };
     Ok(rfs::utimensat(rfs::CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }

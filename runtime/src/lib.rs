@@ -11,6 +11,7 @@ mod fault;
 mod frames;
 mod net;
 mod overlay;
+mod run;
 mod stack;
 mod store;
 
@@ -18,3 +19,4 @@ pub use config::{AgentConfig, AgentLimits, Subnet};
 pub use doctor::{Check, Verdict, doctor};
 pub use fault::Result;
 pub use landfall_runtime_wire as wire;
+pub use run::run;

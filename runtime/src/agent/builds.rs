@@ -20,6 +20,7 @@ use super::{Core, attach, commit, monitor, shim, spec};
 use crate::disk::{self, Owner, copy_tree, make_dirs};
 use crate::fault::{Doing as _, Result, blocking, fault, fault_hint};
 use crate::frames;
+use crate::store::Image;
 
 /// The user of builds.
 pub(super) const BUILD_USER: u32 = 1000;
@@ -72,11 +73,22 @@ impl Builds {
 pub(super) async fn serve(core: &Arc<Core>, mut stream: UnixStream, spec: BuildSpec) -> Result<()> {
     let id = spec.id.clone();
     let limits = spec.limits.clone();
-    let started = match prepare(core, spec).await {
-        Ok(Some((record, plan))) => launch_and_join(core, &record, plan).await,
-        Ok(None) => return refuse(&mut stream, fault(FaultCode::Conflict, format!("the id {id} is in use"))).await,
+    let reserved = core.store.image(&spec.image).and_then(|image| {
+        let mut record = launch::record(id.clone(), spec.labels.clone(), &image.info.digest, None, true);
+        let held = core.registry.reserve(&mut record)?;
+        let held = held.ok_or_else(|| fault(FaultCode::Conflict, format!("the id {id} is in use")))?;
+        Ok((image, record, held))
+    });
+    // From here on the id is ours, and so is removing all of it.
+    let (image, record, held) = match reserved {
+        Ok(reserved) => reserved,
+        Err(error) => return refuse(&mut stream, error).await,
+    };
+    let started = match prepare(core, spec, image).await {
+        Ok(plan) => launch_and_join(core, &record, plan).await,
         Err(error) => Err(error),
     };
+    drop(held);
     let result = match started {
         Ok(joined) => {
             let (mut from_client, mut to_client) = stream.into_split();
@@ -112,13 +124,8 @@ async fn hung_up(client: &mut OwnedReadHalf) {
     while matches!(client.read(&mut nothing).await, Ok(1..)) {}
 }
 
-/// Everything up to the start. `None` if the id is taken; the reservation is ours otherwise.
-async fn prepare(core: &Arc<Core>, spec: BuildSpec) -> Result<Option<(super::record::Record, Plan)>> {
-    let image = core.store.image(&spec.image)?;
-    let mut record = launch::record(spec.id.clone(), spec.labels.clone(), &image.info.digest, None, true);
-    if !core.registry.reserve(&mut record)? {
-        return Ok(None);
-    }
+/// Everything up to the start.
+async fn prepare(core: &Arc<Core>, spec: BuildSpec, image: Image) -> Result<Plan> {
     let core = core.clone();
     blocking(move || {
         let mut lowers = spec.restored.iter().map(|layer| core.store.layer_fs(&layer.diff_id)).collect::<Result<Vec<_>>>()?;
@@ -147,7 +154,7 @@ async fn prepare(core: &Arc<Core>, spec: BuildSpec) -> Result<Option<(super::rec
         // The agent ends builds itself; the shim is the second line, should the agent die.
         let mut limits = spec.limits;
         limits.wall_ms = limits.wall_ms.map(|wall| wall.saturating_add(30_000));
-        let plan = Plan {
+        Ok(Plan {
             hostname: "build".to_owned(),
             process,
             lowers,
@@ -158,8 +165,7 @@ async fn prepare(core: &Arc<Core>, spec: BuildSpec) -> Result<Option<(super::rec
             port: None,
             files: spec.files,
             binds,
-        };
-        Ok(Some((record, plan)))
+        })
     })
     .await
 }
@@ -351,7 +357,10 @@ pub(super) async fn commit(core: Arc<Core>, id: ContainerId, plan: ExportPlan) -
 
 /// Drops a build, wherever it is. Waits for a commit in its middle.
 pub(super) async fn discard(core: &Arc<Core>, id: &ContainerId) -> Result<()> {
-    let Some(record) = core.registry.get(id) else { return Ok(()) };
+    let Some(record) = core.registry.get(id) else {
+        core.builds.change(|builds| builds.remove(id));
+        return Ok(());
+    };
     if !record.build {
         return Err(fault(FaultCode::Invalid, format!("{id} is a container, not a build")));
     }

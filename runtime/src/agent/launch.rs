@@ -57,17 +57,11 @@ pub(super) async fn start(core: Arc<Core>, spec: ContainerSpec) -> Result<Contai
     let id = spec.id.clone();
     let image = core.store.image(&spec.image)?;
     let mut record = record(id.clone(), spec.labels, &image.info.digest, spec.port, false);
-    if !core.registry.reserve(&mut record)? {
-        let operation = core.registry.operation(&id);
-        if let Some(operation) = operation {
+    let Some(_held) = core.registry.reserve(&mut record)? else {
+        if let Some(operation) = core.registry.operation(&id) {
             let _first_start = operation.lock().await;
         }
         return Ok(core.registry.known(&id)?.info);
-    }
-    let operation = core.registry.operation(&id);
-    let _held = match &operation {
-        Some(operation) => Some(operation.lock().await),
-        None => None,
     };
     let described =
         spec::process(&image, spec.args, spec.env, spec.cwd).and_then(|process| Ok((process, spec::certificates(&core, &image)?)));

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use landfall_runtime_wire::agent::FaultCode;
 use landfall_runtime_wire::{ContainerEvent, ContainerId, ContainerInfo, ContainerState};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{OwnedMutexGuard, broadcast, watch};
 
 use super::record::Record;
 use crate::config::Subnet;
@@ -45,15 +45,16 @@ impl Registry {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes an id and an address. `false` if the id is there already.
-    pub(super) fn reserve(&self, record: &mut Record) -> Result<bool> {
+    /// Takes an id and an address. The guard is the container's operation, already held; `None` if the id is there already.
+    pub(super) fn reserve(&self, record: &mut Record) -> Result<Option<OwnedMutexGuard<()>>> {
         let mut inner = self.lock();
         if inner.entries.contains_key(&record.info.id) {
-            return Ok(false);
+            return Ok(None);
         }
         record.info.ip = Some(inner.take_address(self.subnet)?);
         self.insert(&mut inner, record.clone());
-        Ok(true)
+        let held = inner.entries.get(&record.info.id).and_then(|entry| entry.operation.clone().try_lock_owned().ok());
+        Ok(held)
     }
 
     /// Puts an adopted container back.
@@ -181,13 +182,13 @@ mod tests {
         let mut given = HashSet::new();
         for id in ["a", "b", "c", "d", "e"] {
             let mut record = record(id);
-            assert!(registry.reserve(&mut record).unwrap());
+            assert!(registry.reserve(&mut record).unwrap().is_some());
             assert!(given.insert(record.info.ip));
         }
         assert_eq!(registry.reserve(&mut record("f")).unwrap_err().code, FaultCode::Busy);
         registry.remove(&record("c").info.id);
-        assert!(registry.reserve(&mut record("f")).unwrap());
-        assert!(!registry.reserve(&mut record("f")).unwrap(), "the same id is taken once");
+        assert!(registry.reserve(&mut record("f")).unwrap().is_some());
+        assert!(registry.reserve(&mut record("f")).unwrap().is_none(), "the same id is taken once");
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub(super) fn certificates(core: &Core, image: &Image) -> Result<Vec<Bind>> {
     let Some(mut all) = image_file(image, CERTIFICATES, 16 << 20) else { return Ok(Vec::new()) };
     all.push(b'\n');
     all.extend(std::fs::read(bundle).doing(format!("reading ca_bundle {}", bundle.display()))?);
-    let file = core.config.data_dir.join("ca").join(format!("{}.crt", &hex::encode(sha2::Sha256::digest(&all))[..32]));
+    let file = core.config.run_dir.join("agent/ca").join(format!("{}.crt", &hex::encode(sha2::Sha256::digest(&all))[..32]));
     if !file.exists() {
         crate::store::write_atomic(&file, &all)?;
         use std::os::unix::fs::PermissionsExt as _;

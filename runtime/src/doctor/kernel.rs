@@ -45,15 +45,20 @@ pub(super) fn overlay() -> Check {
     });
     match tried.join() {
         Ok(Ok(())) => Check::ok("overlay", "overlay mounts work"),
-        Ok(Err(error)) => {
-            Check::fail("overlay", format!("an overlay cannot be mounted ({error}): containers have no root"), "Load it with: modprobe overlay")
-        }
+        Ok(Err(error)) => Check::fail(
+            "overlay",
+            format!("an overlay cannot be mounted ({error}): containers have no root"),
+            "Load it with: modprobe overlay",
+        ),
         Err(_) => Check::fail("overlay", "the trial mount failed", "Look into the kernel's log with: dmesg"),
     }
 }
 
 pub(super) fn namespaces() -> Check {
-    let missing: Vec<_> = ["user", "pid", "net", "mnt", "ipc", "uts", "cgroup"].into_iter().filter(|kind| !Path::new("/proc/self/ns").join(kind).exists()).collect();
+    let missing: Vec<_> = ["user", "pid", "net", "mnt", "ipc", "uts", "cgroup"]
+        .into_iter()
+        .filter(|kind| !Path::new("/proc/self/ns").join(kind).exists())
+        .collect();
     let most = std::fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
     if !missing.is_empty() {
         let said = format!("this kernel has no {} namespaces: containers cannot be kept apart", missing.join(", "));
@@ -70,7 +75,11 @@ pub(super) fn seccomp() -> Check {
     if there {
         Check::ok("seccomp", "system call filters work")
     } else {
-        Check::fail("seccomp", "this kernel has no system call filters: apps could reach all of it", "Boot a kernel with CONFIG_SECCOMP_FILTER")
+        Check::fail(
+            "seccomp",
+            "this kernel has no system call filters: apps could reach all of it",
+            "Boot a kernel with CONFIG_SECCOMP_FILTER",
+        )
     }
 }
 

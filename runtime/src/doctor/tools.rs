@@ -20,14 +20,22 @@ fn said(program: &str, arg: &str) -> Option<String> {
 pub(super) fn nft() -> Check {
     match said("nft", "--version") {
         Some(version) => Check::ok("nft", version),
-        None => Check::fail("nft", "nftables is not installed: dynos cannot be kept from each other", "Install it with: apt-get install nftables"),
+        None => Check::fail(
+            "nft",
+            "nftables is not installed: dynos cannot be kept from each other",
+            "Install it with: apt-get install nftables",
+        ),
     }
 }
 
 pub(super) fn mmdebstrap() -> Check {
     match said("mmdebstrap", "--version") {
         Some(version) => Check::ok("mmdebstrap", version),
-        None => Check::warn("mmdebstrap", "mmdebstrap is not installed: no new stacks can be made", "Install it with: apt-get install mmdebstrap"),
+        None => Check::warn(
+            "mmdebstrap",
+            "mmdebstrap is not installed: no new stacks can be made",
+            "Install it with: apt-get install mmdebstrap",
+        ),
     }
 }
 
@@ -39,7 +47,11 @@ pub(super) fn git() -> Check {
     if version.as_slice() >= [2, 30].as_slice() {
         Check::ok("git", line)
     } else {
-        Check::warn("git", format!("{line} is old; its receive-pack has known holes"), "Upgrade it with: apt-get install --only-upgrade git")
+        Check::warn(
+            "git",
+            format!("{line} is old; its receive-pack has known holes"),
+            "Upgrade it with: apt-get install --only-upgrade git",
+        )
     }
 }
 
@@ -51,7 +63,9 @@ pub(super) fn disk(config: &AgentConfig) -> Check {
     let said = format!("{:.1} GiB free for images at {}", free as f64 / f64::from(1 << 30), dir.display());
     match free {
         ..TOO_LITTLE => Check::fail("disk", format!("{said}: a stack does not fit"), "Free some space or move data_dir in landfall.toml"),
-        TOO_LITTLE..LITTLE => Check::warn("disk", format!("{said}: builds will fail soon"), "Free some space or move data_dir in landfall.toml"),
+        TOO_LITTLE..LITTLE => {
+            Check::warn("disk", format!("{said}: builds will fail soon"), "Free some space or move data_dir in landfall.toml")
+        }
         _ => Check::ok("disk", said),
     }
 }

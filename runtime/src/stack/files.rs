@@ -82,12 +82,10 @@ pub(super) fn clean(root: &Path) -> Result<()> {
             remove_tree(&path)?;
         }
     }
-    for file in ["dev"] {
-        let path = root.join(file);
-        if path.is_dir() {
-            remove_tree(&path)?;
-            fs::create_dir(&path).doing("cleaning dev")?;
-        }
+    let dev = root.join("dev");
+    if dev.is_dir() {
+        remove_tree(&dev)?;
+        fs::create_dir(&dev).doing("cleaning dev")?;
     }
     Ok(())
 }

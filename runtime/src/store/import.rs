@@ -21,10 +21,11 @@ impl Store {
         } else {
             for to in [None, Some(staged.fs())] {
                 let file = std::fs::File::open(from).doing(doing())?;
-                untar::read(std::io::BufReader::new(file), to.as_deref(), TarLimits::default()).map_err(|error| match error {
-                    untar::TarError::Io(source) => Err::<(), _>(source).doing(doing()).unwrap_err(),
-                    refused @ untar::TarError::Refused { .. } => fault(FaultCode::Invalid, format!("{}: {refused}", doing())),
-                })?;
+                match untar::read(std::io::BufReader::new(file), to.as_deref(), TarLimits::default()) {
+                    Ok(()) => {}
+                    Err(untar::TarError::Io(source)) => return Err(source).doing(doing()),
+                    Err(refused) => return Err(fault(FaultCode::Invalid, format!("{}: {refused}", doing()))),
+                }
             }
         }
         let layer = self.layer_commit(staged)?;

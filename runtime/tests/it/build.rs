@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use landfall_runtime::client::{BuildOutput, BuildSession};
-use landfall_runtime::wire::build::{BuildOutcome, BuildSpec, ExportApp, ExportLayer, ExportPlan, ExtraContent, ExtraEntry, KillReason, LayerRef};
+use landfall_runtime::wire::build::{
+    BuildOutcome, BuildSpec, ExportApp, ExportLayer, ExportPlan, ExtraContent, ExtraEntry, KillReason, LayerRef,
+};
 use landfall_runtime::wire::image::ImageConfig;
 use landfall_runtime::wire::{ContainerId, FileMount, UserBlock};
 
@@ -17,7 +19,7 @@ fn spec(instance: &Instance, id: &str, script: &str) -> BuildSpec {
     std::fs::write(source.join("sub/x.js"), "x").unwrap();
     BuildSpec {
         id: ContainerId::try_from(id.to_owned()).unwrap(),
-        labels: Default::default(),
+        labels: std::collections::BTreeMap::default(),
         image: "busybox:1".to_owned(),
         user_block: UserBlock(3),
         limits: limits(),
@@ -82,7 +84,8 @@ async fn a_build_becomes_an_image_and_the_next_reuses_its_layer() {
     let image = instance.agent.build_commit(&id, plan(None)).await.unwrap();
     assert!(!image.layers[0].unchanged && image.app.len() == 2);
     drop(session);
-    let mut run = instance.spec("run-1", &["sh", "-c", "cat made sub/x.js /layers/bp/deps/lib/a /cnb/note; ls /platform; ls -l /cnb/process/web; id -u"]);
+    let mut run = instance
+        .spec("run-1", &["sh", "-c", "cat made sub/x.js /layers/bp/deps/lib/a /cnb/note; ls /platform; ls -l /cnb/process/web; id -u"]);
     run.image.clone_from(&image.digest);
     run.stdio = landfall_runtime::wire::Stdio::Pipes;
     let container = instance.agent.start(run).await.unwrap();
@@ -134,8 +137,9 @@ async fn hanging_up_leaves_nothing() {
         assert!(std::time::Instant::now() < until, "the build is still there");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let alive = std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
-        std::fs::read_to_string(entry.path().join("cmdline")).is_ok_and(|line| line.contains("sleep\0614"))
-    });
+    let alive = std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .any(|entry| std::fs::read_to_string(entry.path().join("cmdline")).is_ok_and(|line| line.contains("sleep\x00614")));
     assert!(!alive);
 }

@@ -30,8 +30,9 @@ impl Instance {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = tempfile::Builder::new().prefix("lfrt").tempdir().unwrap();
         std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let [_, pid] = u16::try_from(std::process::id() % 65_536).unwrap().to_be_bytes();
-        let subnet: Subnet = format!("10.{}.{number}.0/24", 208 + pid % 40).parse().unwrap();
+        let index = (std::process::id() % 32_768) * 16 + u32::from(number % 16);
+        let first = std::net::Ipv4Addr::from(u32::from(std::net::Ipv4Addr::new(10, 128, 0, 0)) + index * 16);
+        let subnet: Subnet = format!("{first}/28").parse().unwrap();
         let name = format!("t{:x}{number}", std::process::id() % 65_536);
         let mut config = AgentConfig { libexec_dir: libexec(), ..AgentConfig::isolated(&name, dir.path(), subnet) };
         change(&mut config);
@@ -149,7 +150,10 @@ fn busybox(dir: &Path) -> PathBuf {
         std::fs::create_dir_all(root.join(part)).unwrap();
     }
     std::fs::copy("/bin/busybox", root.join("bin/busybox")).expect("apt-get install busybox-static");
-    for tool in ["sh", "cat", "echo", "sleep", "nc", "wget", "nslookup", "id", "ls", "mkdir", "touch", "dd", "rm", "ip", "kill", "test", "true", "stty", "httpd", "trap"] {
+    for tool in [
+        "sh", "cat", "echo", "sleep", "nc", "wget", "nslookup", "id", "ls", "mkdir", "touch", "dd", "rm", "ip", "kill", "test", "true",
+        "stty", "httpd", "trap",
+    ] {
         let _there = std::os::unix::fs::symlink("busybox", root.join("bin").join(tool));
     }
     std::fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\napp:x:1000:1000::/app:/bin/sh\n").unwrap();
@@ -161,7 +165,8 @@ fn busybox(dir: &Path) -> PathBuf {
 
 /// Output and exit code of a command run in a container.
 pub(crate) async fn exec(instance: &Instance, id: &str, args: &[&str]) -> (String, i32) {
-    let spec = landfall_runtime::wire::ExecSpec { args: args.iter().map(|arg| (*arg).to_owned()).collect(), env: Vec::new(), terminal: None };
+    let spec =
+        landfall_runtime::wire::ExecSpec { args: args.iter().map(|arg| (*arg).to_owned()).collect(), env: Vec::new(), terminal: None };
     let attached = instance.agent.exec(&ContainerId::try_from(id.to_owned()).unwrap(), spec).await.unwrap();
     drain(attached).await
 }

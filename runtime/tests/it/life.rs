@@ -42,6 +42,15 @@ async fn attached_input_comes_back_and_the_status_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_command_runs_alone_and_is_gone() {
+    let instance = Instance::new().await;
+    let id = "alone-1".to_owned().try_into().unwrap();
+    let args = ["sh", "-c", "exit 9"].map(str::to_owned).into();
+    assert_eq!(landfall_runtime::run(&instance.agent, id, "busybox:1", args).await.unwrap(), 9);
+    assert!(instance.agent.list().await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failed_start_leaves_nothing_and_says_why() {
     let instance = Instance::new().await;
     let mut spec = instance.spec("bad-1", &["true"]);
@@ -79,7 +88,7 @@ async fn a_killed_shim_takes_its_container_with_it() {
     kill_shim(&instance, "victim-1");
     let info = instance.reach("victim-1", exited).await;
     assert!(matches!(info.state, ContainerState::Exited(status) if status.code == 137));
-    assert!(!processes().iter().any(|line| line.contains("sleep\0612")), "the container's process is gone");
+    assert!(!processes().iter().any(|line| line.contains("sleep\x00612")), "the container's process is gone");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +98,7 @@ async fn teardown_leaves_nothing() {
     instance.halt();
     let config = instance.config.clone();
     landfall_runtime::agent::teardown(&config).await.unwrap();
-    assert!(!processes().iter().any(|line| line.contains("sleep\0613")));
+    assert!(!processes().iter().any(|line| line.contains("sleep\x00613")));
     assert!(!std::path::Path::new("/sys/class/net").join(&config.bridge).exists());
     let tables = std::process::Command::new("nft").args(["list", "tables"]).output().unwrap();
     assert!(!String::from_utf8_lossy(&tables.stdout).contains(&config.nft_table));

@@ -9,7 +9,7 @@ async fn a_stack_is_made_once_and_runs() {
     let Some(cache) = std::env::var_os("LANDFALL_TEST_STACK") else { return };
     let instance = Instance::with(|config| {
         config.data_dir = cache.into();
-        if let Some(mirror) = std::env::var("LANDFALL_TEST_MIRROR").ok() {
+        if let Ok(mirror) = std::env::var("LANDFALL_TEST_MIRROR") {
             config.debian_mirror = mirror;
         }
     })
@@ -29,7 +29,10 @@ async fn a_stack_is_made_once_and_runs() {
     let begun = std::time::Instant::now();
     assert_eq!(make().await, stack);
     assert!(begun.elapsed() < std::time::Duration::from_secs(5), "the second time is cached");
-    for (id, image, command) in [("r", &stack.run_image, "python3 -c 'import ssl, sqlite3'; getent hosts deb.debian.org; git --version; id -un; pwd"), ("b", &stack.build_image, "gcc --version; python3 -m pip --version; git --version; id -un; pwd")] {
+    for (id, image, command) in [
+        ("r", &stack.run_image, "python3 -c 'import ssl, sqlite3'; getent hosts deb.debian.org; git --version; id -un; pwd"),
+        ("b", &stack.build_image, "gcc --version; python3 -m pip --version; git --version; id -un; pwd"),
+    ] {
         let mut spec = instance.spec(id, &["bash", "-c", command]);
         spec.image.clone_from(image);
         spec.stdio = landfall_runtime::wire::Stdio::Pipes;
