@@ -37,7 +37,7 @@ impl ApiConfig {
             max_upload_bytes: 1024 * 1024 * 1024,
             requests_per_hour: 4_500,
             logins_per_minute: 10,
-            session_lifetime: Duration::from_secs(14 * 24 * 3600),
+            session_lifetime: Duration::from_hours(14 * 24),
         }
     }
 }

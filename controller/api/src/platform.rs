@@ -237,4 +237,4 @@ pub trait Platform: Send + Sync + 'static {
 }
 
 /// How long a started attachment waits for its client before the process is told to end.
-pub const ATTACH_WAIT: Duration = Duration::from_secs(60);
+pub const ATTACH_WAIT: Duration = Duration::from_mins(1);

@@ -35,8 +35,8 @@ struct Inner {
 impl ApiState {
     /// Joins the parts. Dashboard templates are compiled here, once.
     pub fn new(store: Arc<Store>, platform: Arc<dyn Platform>, config: ApiConfig) -> Self {
-        let requests = Limiter::new(config.requests_per_hour, Duration::from_secs(3600));
-        let logins = Limiter::new(config.logins_per_minute, Duration::from_secs(60));
+        let requests = Limiter::new(config.requests_per_hour, Duration::from_hours(1));
+        let logins = Limiter::new(config.logins_per_minute, Duration::from_mins(1));
         Self {
             inner: Arc::new(Inner {
                 store,

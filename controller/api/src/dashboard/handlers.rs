@@ -118,7 +118,7 @@ pub(super) async fn app(State(api): State<ApiState>, session: AppSession) -> Res
 }
 
 async fn app_page(api: &ApiState, session: &AppSession) -> ApiResult {
-    let (scope, now) = (&session.at.scope, Timestamp::now());
+    let (scope, now) = (&session.scope, Timestamp::now());
     let app = api.store().app_get(scope).await?;
     let releases = api.store().release_list(scope, ReleaseRange::newest(RELEASES)).await?;
     let rows: Vec<_> = releases
@@ -135,7 +135,7 @@ async fn app_page(api: &ApiState, session: &AppSession) -> ApiResult {
         Err(error) => (Vec::new(), Some(ApiError::from(error).message)),
     };
     let page = json!({
-        "title": app.name, "email": session.at.caller.principal.email(), "csrf": session.csrf,
+        "title": app.name, "email": session.session.caller.principal.email(), "csrf": session.session.csrf(api),
         "app": AppCard::new(&app, api.platform(), now), "stack": app.stack, "git_url": api.platform().git_http_url(&app.name),
         "current": current, "releases": rows,
         "formation": formation.iter().map(FormationRow::new).collect::<Vec<_>>(),
@@ -155,20 +155,20 @@ pub(super) struct Rollback {
 
 /// `POST /dashboard/apps/{app}/rollback`.
 pub(super) async fn rollback(State(api): State<ApiState>, session: AppSession, Form(form): Form<Rollback>) -> Result<Response, Page> {
-    session.check(&api, &form.csrf)?;
-    let shown = |error: ApiError| Page::error(&api, &error);
-    releases::roll_back(&api, &session.at, &form.release.to_string()).await.map_err(shown)?;
-    let app = api.store().app_get(&session.at.scope).await.map_err(|error| Page::error(&api, &error.into()))?;
+    session.session.check(&api, &form.csrf)?;
+    let at = session.access();
+    releases::roll_back(&api, &at, &form.release.to_string()).await.map_err(|error| Page::error(&api, &error))?;
+    let app = api.store().app_get(&at.scope).await.map_err(|error| Page::error(&api, &error.into()))?;
     Ok(Redirect::to(&format!("/dashboard/apps/{}", app.name)).into_response())
 }
 
 /// `GET /dashboard/apps/{app}/stats`, for the plot.
 pub(super) async fn stats(State(api): State<ApiState>, session: AppSession) -> ApiResult {
-    let stats = api.platform().stats(session.at.scope.app_id()).await?;
+    let stats = api.platform().stats(session.scope.app_id()).await?;
     Ok(ok(&json!(stats.iter().map(shapes::stats).collect::<Vec<_>>())))
 }
 
 /// `GET /dashboard/apps/{app}/logs`, for the log panel.
 pub(super) async fn logs(State(api): State<ApiState>, session: AppSession, headers: HeaderMap) -> ApiResult {
-    log_sessions::stream(&api, LogSession::tail(session.at.scope.app_id(), LOG_LINES), true, &headers).await
+    log_sessions::stream(&api, LogSession::tail(session.scope.app_id(), LOG_LINES), true, &headers).await
 }

@@ -4,7 +4,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use landfall_store::Principal;
+use landfall_store::{AppScope, Principal};
 use sha2::{Digest as _, Sha256};
 
 use super::pages;
@@ -34,54 +34,40 @@ impl Session {
         if sealed == Some(hex::encode(Sha256::digest(&self.token))) {
             return Ok(());
         }
-        let error = ApiError::new(
-            axum::http::StatusCode::FORBIDDEN,
-            "forbidden",
-            "That form is out of date. Go back, reload the page and try again.",
-        );
-        Err(Page::error(state, &error))
+        let message = "That form is out of date. Go back, reload the page and try again.";
+        Err(Page::error(state, &ApiError::new(axum::http::StatusCode::FORBIDDEN, "forbidden", message)))
     }
 }
 
 /// A logged-in browser at an app it may see.
 pub(super) struct AppSession {
-    pub(super) at: AppAccess,
-    pub(super) csrf: String,
-    pub(super) session_token: String,
+    pub(super) session: Session,
+    pub(super) scope: AppScope,
 }
 
 impl AppSession {
-    /// As [`Session::check`].
-    pub(super) fn check(&self, state: &ApiState, given: &str) -> Result<(), Page> {
-        let sealed: Option<String> = state.config().ticket_key.open(CSRF, given);
-        if sealed == Some(hex::encode(Sha256::digest(&self.session_token))) {
-            return Ok(());
-        }
-        let error = ApiError::new(
-            axum::http::StatusCode::FORBIDDEN,
-            "forbidden",
-            "That form is out of date. Go back, reload the page and try again.",
-        );
-        Err(Page::error(state, &error))
+    /// The same as the API's handlers get.
+    pub(super) fn access(self) -> AppAccess {
+        AppAccess { caller: self.session.caller, scope: self.scope }
     }
 }
 
 /// An answer instead of the page that was asked for: the login form, or a page that says what went wrong.
-pub(super) struct Page(Response);
+pub(super) struct Page(Box<Response>);
 
 impl Page {
     pub(super) fn error(state: &ApiState, error: &ApiError) -> Self {
-        Self(pages::error(state, error))
+        Self(Box::new(pages::error(state, error)))
     }
 
     fn login() -> Self {
-        Self(Redirect::to("/login").into_response())
+        Self(Box::new(Redirect::to("/login").into_response()))
     }
 }
 
 impl IntoResponse for Page {
     fn into_response(self) -> Response {
-        self.0
+        *self.0
     }
 }
 
@@ -122,7 +108,6 @@ impl FromRequestParts<ApiState> for AppSession {
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Page> {
         let session = Session::from_request_parts(parts, state).await?;
         let scope = authorize(parts, state, &session.caller.principal).await.map_err(|error| Page::error(state, &error))?;
-        let csrf = session.csrf(state);
-        Ok(Self { at: AppAccess { caller: session.caller, scope }, csrf, session_token: session.token })
+        Ok(Self { session, scope })
     }
 }

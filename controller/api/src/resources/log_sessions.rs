@@ -2,6 +2,7 @@
 //! text for everybody else.
 
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use axum::body::Body as HttpBody;
@@ -185,7 +186,7 @@ fn encode(lines: &[Line], cursor: &Cursor, events: bool, first: bool, tail: bool
     for (position, line) in lines.iter().enumerate() {
         if events {
             if position + 1 == lines.len() {
-                out.push_str(&format!("id: {cursor}\n"));
+                let _ = writeln!(out, "id: {cursor}");
             }
             out.push_str("data: ");
         }

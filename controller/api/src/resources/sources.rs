@@ -23,7 +23,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::http::reply::created;
 
 /// How long an upload waits for its build.
-const KEPT: Duration = Duration::from_secs(3600);
+const KEPT: Duration = Duration::from_hours(1);
 const PURPOSE: &str = "source";
 
 /// What a source's ticket says.
