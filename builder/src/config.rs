@@ -88,7 +88,7 @@ impl Default for BuildConfig {
         Self {
             builds: "/var/lib/landfall/builds".into(),
             concurrency: (cores / 3).max(1),
-            wall: Duration::from_secs(15 * 60),
+            wall: Duration::from_mins(15),
             memory_bytes: 2048 * MIB,
             cpu_shares: 128,
             pids: 1024,

@@ -82,11 +82,10 @@ impl BuildFailure {
         let lines: &[&str] = match self {
             Self::Source(error) => return error.explain(),
             Self::BadFile { file, message } => {
-                return vec![
-                    format!("Push rejected, {file} is not right."),
-                    message.clone(),
-                    format!("Correct {file}, commit and push again."),
-                ];
+                let mut lines = vec![format!("Push rejected, {file} is not right.")];
+                lines.extend(message.lines().map(str::to_owned));
+                lines.push(format!("Correct {file}, commit and push again."));
+                return lines;
             }
             Self::NotRecognised => &["Push rejected, no buildpack recognises this app.", "Check what is committed with: git ls-files"],
             Self::Buildpack { .. } => {

@@ -54,7 +54,7 @@ pub(super) fn processes(report: &Report, procfile: Option<&Procfile>, log: &Buil
     all
 }
 
-/// `12.3 MB`
-pub(super) fn megabytes(bytes: u64) -> String {
-    format!("{:.1} MB", bytes as f64 / 1_000_000.0)
+/// `12.3 MB`, `34 kB`
+pub(super) fn size(bytes: u64) -> String {
+    if bytes < 1_000_000 { format!("{} kB", bytes.div_ceil(1000)) } else { format!("{:.1} MB", bytes as f64 / 1_000_000.0) }
 }

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use super::*;
 use crate::build::{Source, Stack};
 use crate::config::BuildSettings;
@@ -80,13 +82,15 @@ fn what_is_restored_follows_the_types() {
         let types = [bits & 4 != 0, bits & 2 != 0, bits & 1 != 0];
         let spec = spec(&BuildConfig::default(), &request(Some(record_of(vec![cached("/layers/a_b/l", types)]))), "/src".into());
         let metadata = spec.seed.iter().any(|file| file.path.ends_with("l.toml"));
-        shown += &format!(
-            "launch={} build={} cache={} -> metadata {metadata}, contents {}\n",
+        writeln!(
+            shown,
+            "launch={} build={} cache={} -> metadata {metadata}, contents {}",
             types[0],
             types[1],
             types[2],
             !spec.restored.is_empty()
-        );
+        )
+        .unwrap();
     }
     insta::assert_snapshot!(shown);
 }

@@ -24,7 +24,7 @@ use crate::source::{SourceError, Tree, checkout};
 use crate::turns::Turns;
 
 /// The sandbox ends a build itself at its wall time; this long after it we no longer believe that it will.
-const OVERTIME: Duration = Duration::from_secs(60);
+const OVERTIME: Duration = Duration::from_mins(1);
 /// The end of a cancelled or failed build.
 const DISCARD: Duration = Duration::from_secs(30);
 
@@ -122,11 +122,11 @@ impl Builder {
         log.step("Exporting the image");
         let exported = self.sandbox.commit(request.build, export).await?;
         let reused = exported.layers.iter().filter(|layer| layer.unchanged).count();
-        let app = outcome::megabytes(exported.app_bytes);
+        let app = outcome::size(exported.app_bytes);
         log.detail(&format!(
             "Done: app {app}, {} layers ({reused} unchanged), image {}",
             exported.layers.len(),
-            outcome::megabytes(exported.size_bytes)
+            outcome::size(exported.size_bytes)
         ));
         Ok(BuildOutcome {
             image: exported.digest.clone(),
@@ -228,7 +228,12 @@ fn host_error(error: SourceError) -> BuildFailure {
 }
 
 fn log_only(path: &Path, failure: &BuildFailure) {
-    let words: String = failure.explain().iter().map(|line| format!(" !     {line}\n")).collect();
+    let mut words = String::new();
+    for line in failure.explain() {
+        words.push_str(" !     ");
+        words.push_str(&line);
+        words.push('\n');
+    }
     let written = fs::OpenOptions::new().append(true).open(path).and_then(|mut file| io::Write::write_all(&mut file, words.as_bytes()));
     if let Err(error) = written {
         error!(%error, "a failure could not be written to its build log");

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use git2::{ErrorCode, Repository, RepositoryInitOptions};
 
 /// Quarantines of a git that was killed; no push takes this long.
-const STALE: Duration = Duration::from_secs(24 * 3600);
+const STALE: Duration = Duration::from_hours(24);
 
 /// Makes the repository if it is not there, and mends what a crash or a first push to `master` left. Idempotent, safe to run twice at once.
 pub(super) fn ensure(path: &Path) -> Result<(), git2::Error> {

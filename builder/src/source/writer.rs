@@ -56,7 +56,7 @@ impl TreeWriter {
             self.make_dirs(parent)?;
         }
         let full = self.root.join(&relative);
-        let mut file = self.open_new(&full, path, executable)?;
+        let mut file = Self::open_new(&full, path, executable)?;
         let copied = io::copy(&mut (&mut content).take(size), &mut file).map_err(write_error(&full))?;
         if copied != size {
             return Err(SourceError::entry(path, "is shorter than announced"));
@@ -105,7 +105,7 @@ impl TreeWriter {
         Ok(self.tree)
     }
 
-    fn open_new(&self, full: &Path, path: &[u8], executable: bool) -> Result<File, SourceError> {
+    fn open_new(full: &Path, path: &[u8], executable: bool) -> Result<File, SourceError> {
         let mode = if executable { 0o755 } else { 0o644 };
         OpenOptions::new().write(true).create_new(true).mode(mode).open(full).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => twice(path),

@@ -10,7 +10,7 @@ async fn request(server: &Server, line: &str, headers: &[(&str, &str)], body: &[
     let mut stream = TcpStream::connect(("127.0.0.1", server.http_port)).await.unwrap();
     let mut text = format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
-        text += &format!("{name}: {value}\r\n");
+        text.extend([*name, ": ", *value, "\r\n"]);
     }
     stream.write_all(format!("{text}\r\n").as_bytes()).await.unwrap();
     stream.write_all(body).await.unwrap();
@@ -23,6 +23,9 @@ fn basic(token: &str) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("x:{token}")))
 }
 
+/// Request line, headers, body, status, words of the answer.
+type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, &'a [u8], &'a str, &'a str);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_are_exact() {
     let server = Server::start().await;
@@ -30,7 +33,7 @@ async fn answers_are_exact() {
     let refs = "GET /blog.git/info/refs?service=git-receive-pack";
     let push = "POST /blog.git/git-receive-pack";
     let kind = ("content-type", "application/x-git-receive-pack-request");
-    let table: [(&str, Vec<(&str, &str)>, &[u8], &str, &str); 16] = [
+    let table: [Case<'_>; 16] = [
         (refs, vec![], b"", "401", "www-authenticate: Basic realm=\"Landfall\""),
         (refs, vec![("authorization", &bad)], b"", "401", "Log in again: landfall login"),
         (refs, vec![("authorization", "Bearer t0ken")], b"", "401", "as the password"),

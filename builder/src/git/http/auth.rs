@@ -12,19 +12,19 @@ use crate::git::{Identity, Receiver};
 
 /// Who asks, or the answer to give instead.
 pub(super) async fn who(receiver: &Receiver, headers: &HeaderMap) -> Result<Identity, Box<Response<Body>>> {
-    let Some(given) = headers.get(AUTHORIZATION) else { return Err(challenge("Log in first: landfall login")) };
-    let Some(token) = password(given) else { return Err(challenge("Use an API token as the password.")) };
+    let Some(given) = headers.get(AUTHORIZATION) else { return Err(Box::new(challenge("Log in first: landfall login"))) };
+    let Some(token) = password(given) else { return Err(Box::new(challenge("Use an API token as the password."))) };
     match receiver.access().by_token(&token).await {
         Ok(Some(who)) => Ok(who),
-        Ok(None) => Err(challenge("The token is not valid (any more). Log in again: landfall login")),
+        Ok(None) => Err(Box::new(challenge("The token is not valid (any more). Log in again: landfall login"))),
         Err(error) => Err(Box::new(respond::text(StatusCode::SERVICE_UNAVAILABLE, &error.message))),
     }
 }
 
-fn challenge(words: &str) -> Box<Response<Body>> {
+fn challenge(words: &str) -> Response<Body> {
     let mut response = respond::text(StatusCode::UNAUTHORIZED, words);
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"Landfall\", charset=\"UTF-8\""));
-    Box::new(response)
+    response
 }
 
 fn password(header: &HeaderValue) -> Option<SecretString> {

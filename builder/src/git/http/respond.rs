@@ -71,16 +71,12 @@ impl Reader {
             return Some(std::mem::take(&mut self.first).into());
         }
         let mut buffer = vec![0; 16 * 1024];
-        match self.git.stdout.as_mut()?.read(&mut buffer).await {
-            Ok(length @ 1..) => {
-                buffer.truncate(length);
-                Some(buffer.into())
-            }
-            _ => {
-                self.git.stdout = None;
-                let _ = self.git.wait().await;
-                None
-            }
+        if let Ok(length @ 1..) = self.git.stdout.as_mut()?.read(&mut buffer).await {
+            buffer.truncate(length);
+            return Some(buffer.into());
         }
+        self.git.stdout = None;
+        let _ = self.git.wait().await;
+        None
     }
 }
