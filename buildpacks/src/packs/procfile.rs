@@ -13,10 +13,8 @@ pub(crate) fn build(build: &mut Build) -> Result<(), Problem> {
     let path = build.app.join("Procfile");
     let bytes = std::fs::read(&path).map_err(|e| Problem::io("read", &path, e))?;
     let read = Procfile::parse(&bytes).map_err(|e| Problem::new(e.to_string()))?;
-    build.out.step("Discovering process types");
+    // Which types there are is told by the platform, once all buildpacks have had their say.
     read.warnings.iter().for_each(|w| build.out.warning(w));
-    let names: Vec<_> = read.processes.iter().map(|p| p.name.as_str()).collect();
-    build.out.detail(format!("Procfile declares types -> {}", if names.is_empty() { "(none)".to_owned() } else { names.join(", ") }));
     let only = read.processes.len() == 1;
     let processes: Vec<_> = read
         .processes

@@ -4,7 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -169,8 +169,17 @@ fn old(path: &Path, number: u32) -> PathBuf {
     name.into()
 }
 
+/// A writer that is root (the shim) gives its file to whoever owns the directory, so that the server reads, rotates and removes all alike.
 fn segment(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)
+    let file = OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)?;
+    if let Some(dir) = path.parent() {
+        let (owner, now) = (std::fs::metadata(dir)?, file.metadata()?);
+        if (owner.uid(), owner.gid()) != (now.uid(), now.gid()) {
+            // Not root, not ours to give: the file is as good as it can be.
+            let _ = std::os::unix::fs::fchown(&file, Some(owner.uid()), Some(owner.gid()));
+        }
+    }
+    Ok(file)
 }
 
 /// As [`last_stamp`]; a torn last line is ended, so that ours starts a new one.
