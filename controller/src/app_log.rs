@@ -1,12 +1,19 @@
 //! The platform's own lines in apps' logs: `heroku[web.1]: …` and `app[api]: …`, in `landfall.log` of each app.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use landfall_logs::{LogIdentity, SegmentWriter};
 use landfall_model::AppId;
+
+/// Makes a directory that others log to. Shims are root; the set-group-id bit gives their files (mode 0640) the server's group.
+pub(crate) fn log_dir(dir: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o2750))
+}
 
 /// Writers of all apps; one file each, opened when first needed.
 #[derive(Debug)]
@@ -24,6 +31,16 @@ impl AppLogs {
     /// An app's log directory.
     pub fn dir(&self, app: AppId) -> PathBuf {
         self.root.join(app.to_string())
+    }
+
+    /// Makes an app's log directory, if it is not there, so that the server can read what others write there; see [`log_dir`].
+    pub fn prepare(&self, app: AppId) {
+        let dir = self.dir(app);
+        if !dir.is_dir()
+            && let Err(error) = log_dir(&dir)
+        {
+            tracing::warn!(app.id = %app, path = %dir.display(), error = %error, "the app's log directory could not be made");
+        }
     }
 
     /// Appends lines of the platform about a dyno. A log that cannot be written (disk full) loses them and says so in ours.
@@ -51,6 +68,7 @@ impl AppLogs {
         lines: &[Text],
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let identity = LogIdentity::new(source, name)?;
+        self.prepare(app);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let writer = match open.entry(app) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),

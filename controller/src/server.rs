@@ -11,7 +11,7 @@ use landfall_builder::git::{self, Receiver};
 use landfall_builder::hook;
 use landfall_model::Hostname;
 use landfall_store::{Store, StoreConfig};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,7 +32,7 @@ use crate::{first_boot, image_gc};
 pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
     let sample: Result<Hostname, _> = format!("app.{}", config.platform_domain).parse();
     sample.with_context(|| format!("platform_domain \"{}\" cannot be the end of a host name", config.platform_domain))?;
-    let listeners = Listeners::bind(&config).await?;
+    let listeners = Listeners::bind(&config)?;
     for dir in
         [&config.data_dir, &config.logs_dir(), &config.release_output_dir(), &config.build_cache_dir(), &config.build_config().builds]
     {
@@ -68,7 +68,7 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> anyhow::R
     tracing::info!(api = %config.api_listen, ssh = ?config.ssh_listen, "the server is ready");
 
     let stop = cancel.clone();
-    let served = axum::serve(listeners.api, app.into_make_service_with_connect_info::<SocketAddr>())
+    let served = axum::serve(listen(listeners.api, "the API")?, app.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async move { stop.cancelled().await });
     tokio::select! {
         served = served => served.context("serving the API")?,
@@ -94,30 +94,38 @@ async fn open_store(config: &ServerConfig) -> anyhow::Result<Store> {
     })
 }
 
-/// Everything the server listens on.
+/// Everything the server will listen on. Addresses are taken at once; nobody can connect before there is somebody to answer.
 struct Listeners {
-    api: TcpListener,
-    ssh: Option<TcpListener>,
+    api: TcpSocket,
+    ssh: Option<TcpSocket>,
     hook: UnixListener,
 }
 
 impl Listeners {
-    async fn bind(config: &ServerConfig) -> anyhow::Result<Self> {
-        let api = bind(config.api_listen, "the API").await?;
-        let ssh = match config.ssh_listen {
-            Some(address) => Some(bind(address, "git over SSH").await?),
-            None => None,
-        };
+    fn bind(config: &ServerConfig) -> anyhow::Result<Self> {
+        let api = bind(config.api_listen, "the API")?;
+        let ssh = config.ssh_listen.map(|address| bind(address, "git over SSH")).transpose()?;
         std::fs::create_dir_all(&config.run_dir).with_context(|| format!("making {}", config.run_dir.display()))?;
         let hook = hook_socket(&config.git_config().hook_socket)?;
         Ok(Self { api, ssh, hook })
     }
 }
 
-async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("listening on {address} for {what}; is another server running? (landfall down stops it)"))
+/// Connections waiting to be accepted, at most.
+const BACKLOG: u32 = 1024;
+
+fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpSocket> {
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok::<_, std::io::Error>(socket)
+    };
+    bound().with_context(|| format!("listening on {address} for {what}; is another server running? (landfall down stops it)"))
+}
+
+fn listen(socket: TcpSocket, what: &str) -> anyhow::Result<TcpListener> {
+    socket.listen(BACKLOG).with_context(|| format!("listening for {what}; is another server running? (landfall down stops it)"))
 }
 
 /// A socket file of an earlier server is in the way only if nobody answers on it.
@@ -143,13 +151,14 @@ fn serve_git(
     deploys: Arc<Deploys>,
     builds: &Arc<Builds>,
     hook: UnixListener,
-    ssh: Option<TcpListener>,
+    ssh: Option<TcpSocket>,
     cancel: &CancellationToken,
     tasks: &TaskTracker,
 ) -> anyhow::Result<()> {
     let (own, turns, token) = (receiver.clone(), builds.turns().clone(), cancel.clone());
     tasks.spawn(async move { hook::serve(hook, &own, deploys, turns, token).await });
-    if let Some(listener) = ssh {
+    if let Some(socket) = ssh {
+        let listener = listen(socket, "git over SSH")?;
         let key = git::host_key(&config.git_config().host_key).context("the SSH host key")?;
         tasks.spawn(git::ssh::serve(listener, receiver.clone(), key, cancel.clone()));
     }

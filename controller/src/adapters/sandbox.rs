@@ -70,8 +70,10 @@ impl Sandbox for AgentSandbox {
                         Some((SandboxEvent::Ended(end(outcome)), None))
                     }
                     Err(error) => {
-                        tracing::warn!(build.id = %guard.build, error = %error, "the agent was lost in the middle of a build");
-                        None
+                        let why = crate::explain(&error);
+                        tracing::warn!(build.id = %guard.build, error = why, "a build container failed");
+                        // The stream ends without an end: for the builder the agent is lost. The reason belongs in the build's log.
+                        Some((SandboxEvent::Output(format!(" !     {why}\n").into_bytes()), None))
                     }
                 }
             });

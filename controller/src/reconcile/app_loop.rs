@@ -48,6 +48,9 @@ async fn round(shared: &Arc<Shared>, handle: &Arc<AppHandle>) -> Result<Round, S
     let Some(app) = shared.store.desired(&shared.system, handle.app).await? else {
         return Ok(orphans(shared, handle).await);
     };
+    if app.destroyed_at.is_none() {
+        shared.logs.prepare(app.id);
+    }
     announce::releases(shared, handle, &app).await?;
     let (observed, plan, status) = look(shared, handle, &app);
     handle.status.send_if_modified(|old| std::mem::replace(old, status.clone()) != status);

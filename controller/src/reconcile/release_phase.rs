@@ -49,7 +49,7 @@ pub(super) fn run(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredAp
         let line = format!("Starting process with command `{}`", labels.command);
         shared.logs.platform(handle.app, &labels.dyno.to_string(), &[line]);
         let spec = container_spec(id_of(&key), &launch, &labels, dir.clone(), shared.config.deploy.port);
-        let made = std::fs::create_dir_all(&dir).map_err(|error| format!("making {}: {error}", dir.display()));
+        let made = crate::app_log::log_dir(&dir).map_err(|error| format!("making {}: {error}", dir.display()));
         let started = match made {
             Ok(()) => shared.agent.start(spec).await.map_err(|error| explain(&error)),
             Err(error) => Err(error),
