@@ -6,7 +6,13 @@ use clap::{Args, Parser, Subcommand};
 
 /// The Heroku you own: push code, get a running app.
 #[derive(Parser)]
-#[command(name = "landfall", version, propagate_version = true, disable_help_subcommand = true, after_help = "Start here:\n  landfall create blog && git push landfall main\n\nOn the server, as root:\n  landfall up")]
+#[command(
+    name = "landfall",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    after_help = "Start here:\n  landfall create blog && git push landfall main\n\nOn the server, as root:\n  landfall up"
+)]
 pub(crate) struct Cli {
     /// The server's API address.
     #[arg(long, global = true, env = "LANDFALL_API", value_name = "URL")]
@@ -204,7 +210,11 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  landfall ps -a blog")]
     Ps(AppListing),
     /// Show or change how many dynos run.
-    #[command(name = "ps:scale", alias = "scale", after_help = "Example:\n  landfall ps:scale web=3 worker=1:standard-2x -a blog\n  landfall ps:scale web+1 -a blog")]
+    #[command(
+        name = "ps:scale",
+        alias = "scale",
+        after_help = "Example:\n  landfall ps:scale web=3 worker=1:standard-2x -a blog\n  landfall ps:scale web+1 -a blog"
+    )]
     PsScale {
         /// TYPE=QUANTITY[:SIZE] or TYPE+N / TYPE-N. Shows the formation when absent.
         changes: Vec<String>,
@@ -247,7 +257,10 @@ pub(crate) enum Command {
         command: Vec<String>,
     },
     /// Run a one-off dyno, attached to this terminal.
-    #[command(trailing_var_arg = true, after_help = "Example:\n  landfall run -a blog 'python -c \"print(1)\"'\n  echo 'select 1' | landfall run -a blog -- psql")]
+    #[command(
+        trailing_var_arg = true,
+        after_help = "Example:\n  landfall run -a blog 'python -c \"print(1)\"'\n  echo 'select 1' | landfall run -a blog -- psql"
+    )]
     Run {
         #[command(flatten)]
         app: AppArg,

@@ -46,7 +46,8 @@ impl Drop for RawMode {
 
 /// Joins the process behind `url` until it ends; gives its exit code.
 pub(crate) fn run(url: &str, tty: bool) -> Result<u8> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| CliError::io("starting", error, "try again"))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| CliError::io("starting", error, "try again"))?;
     let code = runtime.block_on(join(url, tty));
     // A read of standard input may still block in its thread; it must not hold us.
     runtime.shutdown_background();
@@ -147,11 +148,15 @@ async fn upgrade(url: &str) -> Result<BufReader<TcpStream>> {
     let again = "landfall run COMMAND";
     let uri: http::Uri = url.parse().map_err(|error| CliError::io(format!("the attach address {url:?}"), error, again))?;
     if uri.scheme_str() != Some("http") {
-        return Err(CliError::new("attaching works over http only so far; use an SSH tunnel to the server", "ssh -L 5000:127.0.0.1:5000 SERVER"));
+        return Err(CliError::new(
+            "attaching works over http only so far; use an SSH tunnel to the server",
+            "ssh -L 5000:127.0.0.1:5000 SERVER",
+        ));
     }
     let host = uri.host().unwrap_or("127.0.0.1");
     let port = uri.port_u16().unwrap_or(80);
-    let stream = TcpStream::connect((host, port)).await.map_err(|error| CliError::io(format!("connecting to {host}:{port}"), error, again))?;
+    let stream =
+        TcpStream::connect((host, port)).await.map_err(|error| CliError::io(format!("connecting to {host}:{port}"), error, again))?;
     let _ = stream.set_nodelay(true);
     let mut stream = BufReader::new(stream);
     let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);

@@ -32,7 +32,11 @@ impl Client {
         }
         let login = credentials.servers.get(&api);
         let token = std::env::var("LANDFALL_API_KEY").ok().filter(|key| !key.is_empty()).or_else(|| login.map(|login| login.token.clone()));
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).user_agent(concat!("landfall/", env!("CARGO_PKG_VERSION"))).build();
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .user_agent(concat!("landfall/", env!("CARGO_PKG_VERSION")))
+            .build();
         Ok(Self { email: login.map(|login| login.email.clone()), api, token, agent: agent.into() })
     }
 
@@ -82,7 +86,11 @@ impl Client {
     }
 
     fn send(&self, method: &str, path: &str, body: Option<&Value>, headers: &[(&str, &str)], authorization: &str) -> Result<Value> {
-        let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.api)).header("accept", ACCEPT).header("authorization", authorization);
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.api))
+            .header("accept", ACCEPT)
+            .header("authorization", authorization);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -104,7 +112,8 @@ impl Client {
             if text.trim().is_empty() {
                 return Ok(Value::Null);
             }
-            return serde_json::from_str(&text).map_err(|error| CliError::new(format!("{} answered something that is not JSON: {error}", self.api), "landfall whoami"));
+            return serde_json::from_str(&text)
+                .map_err(|error| CliError::new(format!("{} answered something that is not JSON: {error}", self.api), "landfall whoami"));
         }
         Err(self.refusal(status, &text))
     }
@@ -122,7 +131,10 @@ impl Client {
     }
 
     fn unreachable(&self, error: &ureq::Error) -> CliError {
-        CliError::new(format!("{} does not answer: {error}", self.api), "landfall up   (on the server, as root), or landfall login --api URL for another server")
+        CliError::new(
+            format!("{} does not answer: {error}", self.api),
+            "landfall up   (on the server, as root), or landfall login --api URL for another server",
+        )
     }
 
     fn refusal(&self, status: u16, text: &str) -> CliError {

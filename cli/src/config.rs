@@ -174,7 +174,17 @@ impl Default for Router {
 impl Default for Build {
     fn default() -> Self {
         // 2 GiB: `npm ci` of a middling app peaks above 1 GiB. 15 minutes: Heroku's own limit.
-        Self { memory_mib: 2048, minutes: 15, at_once: 1, ca_bundle: None, pip_index_url: None, npm_registry: None, http_proxy: None, https_proxy: None, no_proxy: None }
+        Self {
+            memory_mib: 2048,
+            minutes: 15,
+            at_once: 1,
+            ca_bundle: None,
+            pip_index_url: None,
+            npm_registry: None,
+            http_proxy: None,
+            https_proxy: None,
+            no_proxy: None,
+        }
     }
 }
 
@@ -196,7 +206,10 @@ impl Config {
             Err(error) => return Err(CliError::io(format!("reading {}", arg.config.display()), error, "--config FILE")),
         };
         Self::parse(&text, std::env::vars(), &arg.set).map_err(|problems| {
-            CliError::new(format!("the configuration ({}) has problems:\n{}", arg.config.display(), problems.join("\n")), format!("landfall config:check --config {}", arg.config.display()))
+            CliError::new(
+                format!("the configuration ({}) has problems:\n{}", arg.config.display(), problems.join("\n")),
+                format!("landfall config:check --config {}", arg.config.display()),
+            )
         })
     }
 
@@ -301,13 +314,19 @@ mod tests {
     #[test]
     fn flags_win_over_environment_over_file() {
         let file = "[router]\nlisten = \"127.0.0.1:1\"\n[api]\nlisten = \"127.0.0.1:2\"\n[ssh]\nlisten = \"127.0.0.1:3\"";
-        let config = parse(file, &[("LANDFALL_API_LISTEN", "127.0.0.1:20"), ("LANDFALL_SSH_LISTEN", "127.0.0.1:30"), ("LANDFALL_API_KEY", "x")], &["ssh.listen=127.0.0.1:300"]).unwrap();
+        let config = parse(
+            file,
+            &[("LANDFALL_API_LISTEN", "127.0.0.1:20"), ("LANDFALL_SSH_LISTEN", "127.0.0.1:30"), ("LANDFALL_API_KEY", "x")],
+            &["ssh.listen=127.0.0.1:300"],
+        )
+        .unwrap();
         assert_eq!([config.router.listen.port(), config.api.listen.port(), config.ssh.listen.port()], [1, 20, 300]);
     }
 
     #[test]
     fn every_problem_is_told_at_once() {
-        let problems = parse("instance = \"No Good\"\ndata_dir = \"here\"\n[api]\nlisten = \"127.0.0.1:8080\"", &[], &["oops"]).unwrap_err();
+        let problems =
+            parse("instance = \"No Good\"\ndata_dir = \"here\"\n[api]\nlisten = \"127.0.0.1:8080\"", &[], &["oops"]).unwrap_err();
         insta::assert_snapshot!(problems.join("\n"), @r#"
         --set oops is not KEY=VALUE
         instance = "No Good": 1 to 12 of a-z and 0-9
@@ -320,7 +339,10 @@ mod tests {
     fn the_sample_file_documents_the_defaults() {
         assert_eq!(parse(include_str!("../../packaging/landfall.toml"), &[], &[]).unwrap(), Config::default());
         // With every commented-out key switched on it must still be understood.
-        let all: String = include_str!("../../packaging/landfall.toml").lines().map(|line| format!("{}\n", line.strip_prefix("#: ").unwrap_or(line))).collect();
+        let all: String = include_str!("../../packaging/landfall.toml")
+            .lines()
+            .map(|line| format!("{}\n", line.strip_prefix("#: ").unwrap_or(line)))
+            .collect();
         let all = all.replace("/etc/ssl/certs/ca-certificates.crt", "/proc/version");
         parse(&all, &[], &[]).unwrap();
     }

@@ -12,7 +12,10 @@ pub(crate) fn app_name(arg: &AppArg) -> Result<AppName> {
     let name = match &arg.app {
         Some(name) => name.clone(),
         None => app_of_remote(&arg.remote).ok_or_else(|| {
-            CliError::new(format!("no app was named, and this folder has no git remote \"{}\"", arg.remote), "repeat the command with -a NAME   (landfall apps lists them)")
+            CliError::new(
+                format!("no app was named, and this folder has no git remote \"{}\"", arg.remote),
+                "repeat the command with -a NAME   (landfall apps lists them)",
+            )
         })?,
     };
     name.parse().map_err(|error: landfall_model::NameError| CliError::new(error.to_string(), "landfall apps"))
@@ -33,9 +36,13 @@ pub(crate) fn in_git_repository() -> bool {
 
 /// Adds the remote, or points it to the new address.
 pub(crate) fn set_remote(remote: &str, url: &str) -> Result<()> {
-    let known = Command::new("git").args(["config", "--get", &format!("remote.{remote}.url")]).output().is_ok_and(|output| output.status.success());
+    let known =
+        Command::new("git").args(["config", "--get", &format!("remote.{remote}.url")]).output().is_ok_and(|output| output.status.success());
     let verb = if known { "set-url" } else { "add" };
-    let output = Command::new("git").args(["remote", verb, "--", remote, url]).output().map_err(|error| CliError::io("running git", error, "apt-get install git"))?;
+    let output = Command::new("git")
+        .args(["remote", verb, "--", remote, url])
+        .output()
+        .map_err(|error| CliError::io("running git", error, "apt-get install git"))?;
     if output.status.success() {
         return Ok(());
     }

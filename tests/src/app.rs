@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
+use crate::Instance;
 use crate::http::{self, Answer};
 use crate::run::{Done, Run, eventually};
-use crate::Instance;
 
 /// A Python program that listens on `$PORT` and answers with `GREETING` (or its own file's words).
 pub const HELLO: &str = include_str!("../../packaging/sample/app.py");

@@ -127,7 +127,11 @@ impl Instance {
     pub fn api_request(&self, method: &str, path: &str, body: &str) -> Result<http::Answer> {
         let login = fs::read_to_string(self.dir.join("home/.config/landfall/credentials.toml"))?;
         let token = login.lines().find_map(|line| line.strip_prefix("token = ")).context("a token")?.trim_matches('"');
-        let headers = [("Accept", "application/vnd.heroku+json; version=3"), ("Content-Type", "application/json"), ("Authorization", &format!("Bearer {token}"))];
+        let headers = [
+            ("Accept", "application/vnd.heroku+json; version=3"),
+            ("Content-Type", "application/json"),
+            ("Authorization", &format!("Bearer {token}")),
+        ];
         http::request(self.api, method, "127.0.0.1", path, &headers, body.as_bytes())
     }
 
@@ -164,7 +168,9 @@ impl Instance {
                 traces.push(format!("process {}: {command}", process.file_name().to_string_lossy()));
             }
         }
-        traces.extend(fs::read_to_string("/proc/self/mounts")?.lines().filter(|line| line.contains(&mine)).map(|line| format!("mount {line}")));
+        traces.extend(
+            fs::read_to_string("/proc/self/mounts")?.lines().filter(|line| line.contains(&mine)).map(|line| format!("mount {line}")),
+        );
         let links = Run::new("ip", &["-o", "link"]).ok()?.stdout;
         traces.extend(links.lines().filter(|line| line.contains(&format!(" {}", self.name))).map(|line| format!("link {line}")));
         let tables = Run::new("nft", &["list", "tables"]).ok()?.stdout;

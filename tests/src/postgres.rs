@@ -28,7 +28,12 @@ impl Postgres {
         std::os::unix::fs::chown(dir.path(), Some(uid), None)?;
         let mut cluster = Self { bin, dir, uid, server: None };
         let data = cluster.data();
-        Run::new(cluster.bin.join("initdb"), &["-D", &data, "-U", "landfall", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"]).with(|command| cluster.as_postgres(command)).ok()?;
+        Run::new(
+            cluster.bin.join("initdb"),
+            &["-D", &data, "-U", "landfall", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"],
+        )
+        .with(|command| cluster.as_postgres(command))
+        .ok()?;
         // The server's user ("nobody") must reach the socket.
         std::fs::set_permissions(cluster.dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
         cluster.resume()?;
@@ -56,7 +61,18 @@ impl Postgres {
     /// Starts the server and waits until it answers.
     pub fn resume(&mut self) -> Result<()> {
         let mut command = Command::new(self.bin.join("postgres"));
-        command.args(["-D", &self.data(), "-k", &self.socket_dir(), "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=60"]);
+        command.args([
+            "-D",
+            &self.data(),
+            "-k",
+            &self.socket_dir(),
+            "-c",
+            "listen_addresses=",
+            "-c",
+            "fsync=off",
+            "-c",
+            "max_connections=60",
+        ]);
         self.as_postgres(&mut command);
         self.server = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
         let socket = self.socket_dir();

@@ -59,7 +59,13 @@ impl Run {
 
     /// Runs it to its end. Past the deadline it is killed and that is an error.
     pub fn done(mut self) -> Result<Done> {
-        let mut child = self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().with_context(|| format!("starting {:?}", self.command))?;
+        let mut child = self
+            .command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("starting {:?}", self.command))?;
         let mut stdin = child.stdin.take().context("standard input")?;
         let (stdout, stderr) = (child.stdout.take().context("stdout")?, child.stderr.take().context("stderr")?);
         let input = std::mem::take(&mut self.input);

@@ -42,7 +42,10 @@ pub(crate) fn create(client: &Client, name: Option<String>, remote: &str, no_rem
     if in_git_repository() {
         set_remote(remote, text(&app, "/git_url"))
     } else {
-        eprintln!("This folder is no git repository, so no remote was added. Next: git init && landfall git:remote -a {}", text(&app, "/name"));
+        eprintln!(
+            "This folder is no git repository, so no remote was added. Next: git init && landfall git:remote -a {}",
+            text(&app, "/name")
+        );
         Ok(())
     }
 }
@@ -90,7 +93,10 @@ pub(crate) fn rename(client: &Client, app: &AppArg, new: &str) -> Result<()> {
 pub(crate) fn destroy(client: &Client, app: &AppArg, confirm: Option<String>) -> Result<()> {
     let name = app_name(app)?;
     let instead = format!("landfall apps:destroy -a {name} --confirm {name}");
-    let typed = confirm.map_or_else(|| prompt::line(&format!("This destroys {name}: its releases, config, domains and logs. Type its name to go on"), &instead), Ok)?;
+    let typed = confirm.map_or_else(
+        || prompt::line(&format!("This destroys {name}: its releases, config, domains and logs. Type its name to go on"), &instead),
+        Ok,
+    )?;
     if typed != name.as_str() {
         return Err(CliError::new(format!("\"{typed}\" is not {name}, so nothing was destroyed"), instead));
     }

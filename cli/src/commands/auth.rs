@@ -28,7 +28,10 @@ pub(crate) fn login(client: Client, email: Option<String>, token_on_stdin: bool)
 
 fn token_from_stdin(client: &Client) -> Result<(String, String)> {
     let mut token = String::new();
-    std::io::stdin().take(4096).read_to_string(&mut token).map_err(|error| CliError::io("reading the token", error, "echo TOKEN | landfall login --token"))?;
+    std::io::stdin()
+        .take(4096)
+        .read_to_string(&mut token)
+        .map_err(|error| CliError::io("reading the token", error, "echo TOKEN | landfall login --token"))?;
     let token = token.trim().to_owned();
     let account = client.get_as(&format!("Bearer {token}"), "/account")?;
     Ok((text(&account, "/email").to_owned(), token))
@@ -67,7 +70,9 @@ pub(crate) fn logout(client: &Client) -> Result<()> {
     credentials.default = credentials.default.filter(|api| *api != client.api);
     credentials.save()?;
     let _ = Command::new("git").args(["config", "--global", "--unset-all", &format!("credential.{}.helper", client.api)]).output();
-    revoked.map_err(|error| CliError::new(format!("the login is forgotten here, but the server did not revoke its token:\n{}", error.message), AGAIN))?;
+    revoked.map_err(|error| {
+        CliError::new(format!("the login is forgotten here, but the server did not revoke its token:\n{}", error.message), AGAIN)
+    })?;
     println!("Logged out of {}", client.api);
     Ok(())
 }

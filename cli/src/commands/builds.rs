@@ -24,7 +24,13 @@ pub(crate) fn list(client: &Client, listing: &AppListing) -> Result<()> {
     output::heading(&format!("{} Builds", app_name(&listing.app)?));
     let row = |build: &Value| {
         let commit: String = text(build, "/source_blob/version").chars().take(8).collect();
-        vec![text(build, "/id").to_owned(), text(build, "/status").to_owned(), commit, text(build, "/user/email").to_owned(), when(&build["created_at"])]
+        vec![
+            text(build, "/id").to_owned(),
+            text(build, "/status").to_owned(),
+            commit,
+            text(build, "/user/email").to_owned(),
+            when(&build["created_at"]),
+        ]
     };
     print!("{}", output::table(&builds.iter().map(row).collect::<Vec<_>>()));
     Ok(())
@@ -43,7 +49,8 @@ pub(crate) fn info(client: &Client, listing: &AppListing, build: Option<String>)
         return Ok(());
     }
     output::heading(&format!("Build {id}"));
-    let buildpacks = build["buildpacks"].as_array().into_iter().flatten().map(|pack| text(pack, "/name").to_owned().if_empty(text(pack, "/url")));
+    let buildpacks =
+        build["buildpacks"].as_array().into_iter().flatten().map(|pack| text(pack, "/name").to_owned().if_empty(text(pack, "/url")));
     let rows = [
         ("Status:", text(&build, "/status").to_owned()),
         ("By:", text(&build, "/user/email").to_owned()),

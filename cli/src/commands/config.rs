@@ -53,7 +53,9 @@ pub(crate) fn get(client: &Client, app: &AppArg, key: &str) -> Result<()> {
 }
 
 fn parse_pair(pair: &str) -> Result<(ConfigKey, String)> {
-    let (key, value) = pair.split_once('=').ok_or_else(|| CliError::new(format!("\"{pair}\" is not KEY=VALUE"), format!("landfall config:set {pair}=VALUE")))?;
+    let (key, value) = pair
+        .split_once('=')
+        .ok_or_else(|| CliError::new(format!("\"{pair}\" is not KEY=VALUE"), format!("landfall config:set {pair}=VALUE")))?;
     let key = key.parse().map_err(|error: landfall_model::NameError| CliError::new(error.to_string(), "landfall config:set KEY=VALUE"))?;
     Ok((key, value.to_owned()))
 }
@@ -92,7 +94,8 @@ fn newest_release(client: &Client, app: &AppArg) -> Result<String> {
 
 /// One line a var: `KEY=value`, the value as a JSON string where it needs more than one line or could be misread.
 fn to_text(vars: &Map<String, Value>) -> String {
-    let mut text = String::from("# One KEY=value a line. Values with newlines or quotes stand as JSON strings. Lines with # are ignored.\n");
+    let mut text =
+        String::from("# One KEY=value a line. Values with newlines or quotes stand as JSON strings. Lines with # are ignored.\n");
     for (key, value) in vars {
         let value = value.as_str().unwrap_or_default();
         let plain = !value.contains(['\n', '\r']) && !value.starts_with('"') && value.trim() == value;
@@ -107,7 +110,8 @@ fn from_text(text: &str) -> Result<Map<String, Value>> {
     for line in text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
         let (key, value) = parse_pair(line)?;
         let value = if value.starts_with('"') {
-            serde_json::from_str(&value).map_err(|error| CliError::new(format!("the value of {key} is no JSON string: {error}"), "landfall config:edit"))?
+            serde_json::from_str(&value)
+                .map_err(|error| CliError::new(format!("the value of {key} is no JSON string: {error}"), "landfall config:edit"))?
         } else {
             value
         };
@@ -124,7 +128,11 @@ pub(crate) fn edit(client: &Client, app: &AppArg) -> Result<()> {
     let editor = std::env::var("VISUAL").or_else(|_| std::env::var("EDITOR")).unwrap_or_else(|_| "vi".to_owned());
     let mut words = editor.split_whitespace();
     let program = words.next().unwrap_or("vi");
-    let status = Command::new(program).args(words).arg(file.path()).status().map_err(|error| CliError::io(format!("starting {program}"), error, "EDITOR=nano landfall config:edit"))?;
+    let status = Command::new(program)
+        .args(words)
+        .arg(file.path())
+        .status()
+        .map_err(|error| CliError::io(format!("starting {program}"), error, "EDITOR=nano landfall config:edit"))?;
     if !status.success() {
         return Err(CliError::new(format!("{program} ended with {status}, so nothing was changed"), "landfall config:edit"));
     }
@@ -138,14 +146,18 @@ pub(crate) fn edit(client: &Client, app: &AppArg) -> Result<()> {
         }
     };
     let after = from_text(&edited)?;
-    let mut changes: Map<String, Value> = after.iter().filter(|(key, value)| before.get(*key) != Some(value)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let mut changes: Map<String, Value> =
+        after.iter().filter(|(key, value)| before.get(*key) != Some(value)).map(|(k, v)| (k.clone(), v.clone())).collect();
     changes.extend(before.keys().filter(|key| !after.contains_key(*key)).map(|key| (key.clone(), Value::Null)));
     if changes.is_empty() {
         println!("No changes");
         return Ok(());
     }
     if vars(client, app)? != before {
-        return Err(CliError::new("the config vars were changed by somebody else meanwhile, so yours were not saved", "landfall config:edit"));
+        return Err(CliError::new(
+            "the config vars were changed by somebody else meanwhile, so yours were not saved",
+            "landfall config:edit",
+        ));
     }
     let keys = changes.keys().cloned().collect::<Vec<_>>().join(", ");
     patch(client, app, changes)?;
@@ -159,10 +171,11 @@ mod tests {
 
     #[test]
     fn edited_text_round_trips_awkward_values() {
-        let vars: Map<String, Value> = [("A", "plain"), ("B", "two\nlines"), ("C", "\"quoted\""), ("D", " spaced "), ("E", "a=b#c"), ("F", "")]
-            .map(|(key, value)| (key.to_owned(), Value::String(value.to_owned())))
-            .into_iter()
-            .collect();
+        let vars: Map<String, Value> =
+            [("A", "plain"), ("B", "two\nlines"), ("C", "\"quoted\""), ("D", " spaced "), ("E", "a=b#c"), ("F", "")]
+                .map(|(key, value)| (key.to_owned(), Value::String(value.to_owned())))
+                .into_iter()
+                .collect();
         assert_eq!(from_text(&to_text(&vars)).unwrap(), vars);
     }
 

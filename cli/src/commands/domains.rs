@@ -17,7 +17,12 @@ pub(crate) fn list(client: &Client, listing: &AppListing) -> Result<()> {
         return Ok(());
     }
     output::heading(&format!("{app} Domains"));
-    let row = |domain: &Value| vec![text(domain, "/hostname").to_owned(), if text(domain, "/kind") == "custom" { "custom".into() } else { "from the platform".into() }];
+    let row = |domain: &Value| {
+        vec![
+            text(domain, "/hostname").to_owned(),
+            if text(domain, "/kind") == "custom" { "custom".into() } else { "from the platform".into() },
+        ]
+    };
     print!("{}", output::table(&domains.as_array().into_iter().flatten().map(row).collect::<Vec<_>>()));
     Ok(())
 }

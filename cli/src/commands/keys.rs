@@ -15,7 +15,8 @@ pub(crate) fn list(client: &Client, json: JsonArg) -> Result<()> {
         output::json(&keys);
         return Ok(());
     }
-    let rows: Vec<Vec<String>> = keys.as_array().into_iter().flatten().map(|key| vec![text(key, "/fingerprint").to_owned(), printable(comment(key))]).collect();
+    let rows: Vec<Vec<String>> =
+        keys.as_array().into_iter().flatten().map(|key| vec![text(key, "/fingerprint").to_owned(), printable(comment(key))]).collect();
     if rows.is_empty() {
         println!("You have no SSH keys here. Next: landfall keys:add");
     }
@@ -24,14 +25,21 @@ pub(crate) fn list(client: &Client, json: JsonArg) -> Result<()> {
 }
 
 fn comment(key: &Value) -> &str {
-    key["comment"].as_str().filter(|comment| !comment.is_empty()).unwrap_or_else(|| text(key, "/public_key").splitn(3, ' ').nth(2).unwrap_or_default().trim())
+    key["comment"]
+        .as_str()
+        .filter(|comment| !comment.is_empty())
+        .unwrap_or_else(|| text(key, "/public_key").splitn(3, ' ').nth(2).unwrap_or_default().trim())
 }
 
 pub(crate) fn add(client: &Client, file: Option<PathBuf>) -> Result<()> {
     let file = file.map_or_else(default_key, Ok)?;
-    let public_key = std::fs::read_to_string(&file).map_err(|error| CliError::io(format!("reading {}", file.display()), error, "landfall keys:add FILE.pub"))?;
+    let public_key = std::fs::read_to_string(&file)
+        .map_err(|error| CliError::io(format!("reading {}", file.display()), error, "landfall keys:add FILE.pub"))?;
     if public_key.contains("PRIVATE KEY") {
-        return Err(CliError::new(format!("{} is a private key; it must never leave this machine", file.display()), format!("landfall keys:add {}.pub", file.display())));
+        return Err(CliError::new(
+            format!("{} is a private key; it must never leave this machine", file.display()),
+            format!("landfall keys:add {}.pub", file.display()),
+        ));
     }
     let key = client.post("/account/keys", &json!({ "public_key": public_key }))?;
     println!("Added {} {}", text(&key, "/fingerprint"), printable(comment(&key)));

@@ -15,7 +15,8 @@ use crate::processes::agent_config;
 pub(crate) fn config_check(arg: &ConfigArg) -> Result<()> {
     let config = Config::load(arg)?;
     let file = arg.config.display();
-    let found = if arg.config.is_file() { format!("{file} is sound") } else { format!("{file} does not exist, so every key has its default") };
+    let found =
+        if arg.config.is_file() { format!("{file} is sound") } else { format!("{file} does not exist, so every key has its default") };
     println!("{found}: instance {}, data in {}", config.instance, config.data_dir.display());
     Ok(())
 }
@@ -23,12 +24,16 @@ pub(crate) fn config_check(arg: &ConfigArg) -> Result<()> {
 /// The agent of this machine, and a runtime to ask it with.
 fn agent(arg: &ConfigArg) -> Result<(Agent, tokio::runtime::Runtime)> {
     let config = Config::load(arg)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| CliError::io("starting", error, "try again"))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| CliError::io("starting", error, "try again"))?;
     Ok((Agent::new(config.run_dir.join("agent.sock")), runtime))
 }
 
 fn not_here(error: &landfall_runtime::client::ClientError) -> CliError {
-    CliError::new(format!("the agent of this machine: {}", chain(error)), "sudo landfall up   (base images are made and listed on the server)")
+    CliError::new(
+        format!("the agent of this machine: {}", chain(error)),
+        "sudo landfall up   (base images are made and listed on the server)",
+    )
 }
 
 /// An error and all its causes in one line.
@@ -109,7 +114,14 @@ pub(crate) fn doctor(arg: &ConfigArg, json: JsonArg) -> Result<ExitCode> {
         output::json(&json!(checks));
     } else {
         checks.iter().for_each(|check| print!("{}", shown(check)));
-        println!("\n{}", if failed == 0 { "This machine can run Landfall".to_owned() } else { format!("{failed} things keep Landfall from running here; the lines with \"fail\" say what to do") });
+        println!(
+            "\n{}",
+            if failed == 0 {
+                "This machine can run Landfall".to_owned()
+            } else {
+                format!("{failed} things keep Landfall from running here; the lines with \"fail\" say what to do")
+            }
+        );
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -124,8 +136,10 @@ struct First {
 pub(crate) fn admin(arg: &ConfigArg) -> Result<()> {
     let config = Config::load(arg)?;
     let file = config.data_dir.join("admin.toml");
-    let text = std::fs::read_to_string(&file).map_err(|error| CliError::io(format!("reading {}", file.display()), error, "sudo landfall admin   (on the server)"))?;
-    let first: First = toml::from_str(&text).map_err(|error| CliError::io(format!("reading {}", file.display()), error, "sudo landfall restart"))?;
+    let text = std::fs::read_to_string(&file)
+        .map_err(|error| CliError::io(format!("reading {}", file.display()), error, "sudo landfall admin   (on the server)"))?;
+    let first: First =
+        toml::from_str(&text).map_err(|error| CliError::io(format!("reading {}", file.display()), error, "sudo landfall restart"))?;
     println!("Dashboard  http://{}/\nE-mail     {}\nPassword   {}", config.api.listen, first.email, first.password);
     Ok(())
 }

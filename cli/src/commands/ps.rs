@@ -28,7 +28,14 @@ pub(crate) fn list(client: &Client, listing: &AppListing) -> Result<()> {
     for ((process_type, size, command), mut dynos) in groups {
         output::heading(&format!("{process_type} ({size}): {} ({})", printable(command), dynos.len()));
         dynos.sort_by_key(|dyno| text(dyno, "/name").parse::<DynoName>().map_or(0, |name| name.index));
-        let row = |dyno: &&Value| vec![format!("{}:", text(dyno, "/name")), text(dyno, "/state").to_owned(), when(&dyno["updated_at"]), format!("v{}", dyno["release"]["version"])];
+        let row = |dyno: &&Value| {
+            vec![
+                format!("{}:", text(dyno, "/name")),
+                text(dyno, "/state").to_owned(),
+                when(&dyno["updated_at"]),
+                format!("v{}", dyno["release"]["version"]),
+            ]
+        };
         println!("{}", output::table(&dynos.iter().map(row).collect::<Vec<_>>()));
     }
     Ok(())
@@ -44,7 +51,18 @@ fn print_formation(formation: &Value, listing: &AppListing) -> Result<()> {
         output::json(formation);
         return Ok(());
     }
-    let rows: Vec<Vec<String>> = formation.as_array().into_iter().flatten().map(|entry| vec![format!("{}={}", text(entry, "/type"), entry["quantity"]), text(entry, "/size").to_owned(), printable(text(entry, "/command"))]).collect();
+    let rows: Vec<Vec<String>> = formation
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|entry| {
+            vec![
+                format!("{}={}", text(entry, "/type"), entry["quantity"]),
+                text(entry, "/size").to_owned(),
+                printable(text(entry, "/command")),
+            ]
+        })
+        .collect();
     if rows.is_empty() {
         println!("{} has no process types yet. Next: git push landfall main", app_name(&listing.app)?);
     }
@@ -95,7 +113,8 @@ pub(crate) fn resize(client: &Client, listing: &AppListing, changes: &[String]) 
 }
 
 fn resize_pair(pair: &str) -> Result<Value> {
-    let (process_type, size) = pair.split_once('=').ok_or_else(|| CliError::new(format!("\"{pair}\" is not TYPE=SIZE"), "landfall ps:type web=standard-2x"))?;
+    let (process_type, size) =
+        pair.split_once('=').ok_or_else(|| CliError::new(format!("\"{pair}\" is not TYPE=SIZE"), "landfall ps:type web=standard-2x"))?;
     Ok(json!({ "type": process_type, "size": parse_size(size)? }))
 }
 

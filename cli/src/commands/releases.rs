@@ -22,7 +22,13 @@ pub(crate) fn list(client: &Client, listing: &AppListing, num: u32) -> Result<()
             ("succeeded", false) => "",
             (other, false) => other,
         };
-        vec![format!("v{}", release["version"]), printable(text(release, "/description")), mark.to_owned(), text(release, "/user/email").to_owned(), when(&release["created_at"])]
+        vec![
+            format!("v{}", release["version"]),
+            printable(text(release, "/description")),
+            mark.to_owned(),
+            text(release, "/user/email").to_owned(),
+            when(&release["created_at"]),
+        ]
     };
     print!("{}", output::table(&releases.as_array().into_iter().flatten().map(row).collect::<Vec<_>>()));
     Ok(())
@@ -35,7 +41,9 @@ fn find(client: &Client, app: &AppArg, typed: Option<&str>) -> Result<Value> {
         let newest = client.get_range(&format!("/apps/{app}/releases"), "version ..; max=1, order=desc")?;
         return newest.get(0).cloned().ok_or_else(|| CliError::new(format!("{app} has no releases"), "git push landfall main"));
     };
-    let number: u32 = typed.trim_start_matches('v').parse().map_err(|_| CliError::new(format!("\"{typed}\" is no release; they are named v1, v2, …"), format!("landfall releases -a {app}")))?;
+    let number: u32 = typed.trim_start_matches('v').parse().map_err(|_| {
+        CliError::new(format!("\"{typed}\" is no release; they are named v1, v2, …"), format!("landfall releases -a {app}"))
+    })?;
     client.get(&format!("/apps/{app}/releases/{number}")).map_err(|mut error| {
         error.next = Some(format!("landfall releases -a {app}"));
         error
@@ -90,5 +98,8 @@ fn before_current(client: &Client, app: &AppArg) -> Result<Value> {
     let name = app_name(app)?;
     let releases = client.get_range(&format!("/apps/{name}/releases"), "version ..; max=10, order=desc")?;
     let mut eligible = releases.as_array().into_iter().flatten().filter(|release| release["eligible_for_rollback"] == Value::Bool(true));
-    eligible.nth(1).cloned().ok_or_else(|| CliError::new(format!("{name} has no earlier release to go back to"), format!("landfall releases -a {name}")))
+    eligible
+        .nth(1)
+        .cloned()
+        .ok_or_else(|| CliError::new(format!("{name} has no earlier release to go back to"), format!("landfall releases -a {name}")))
 }

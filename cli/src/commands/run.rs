@@ -26,7 +26,9 @@ fn command_line(words: &[String]) -> String {
 fn environment(pairs: &[String]) -> Result<Map<String, Value>> {
     let mut env = Map::new();
     for pair in pairs {
-        let (key, value) = pair.split_once('=').ok_or_else(|| CliError::new(format!("\"{pair}\" is not KEY=VALUE"), "landfall run -e KEY=VALUE COMMAND"))?;
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| CliError::new(format!("\"{pair}\" is not KEY=VALUE"), "landfall run -e KEY=VALUE COMMAND"))?;
         env.insert(key.to_owned(), json!(value));
     }
     Ok(env)
@@ -41,7 +43,14 @@ fn add_terminal(env: &mut Map<String, Value>) {
     }
 }
 
-pub(crate) fn attached(client: &Client, app: &AppArg, size: Option<String>, env: &[String], no_tty: bool, command: &[String]) -> Result<ExitCode> {
+pub(crate) fn attached(
+    client: &Client,
+    app: &AppArg,
+    size: Option<String>,
+    env: &[String],
+    no_tty: bool,
+    command: &[String],
+) -> Result<ExitCode> {
     let name = app_name(app)?;
     let tty = !no_tty && attach::on_terminal();
     let mut env = environment(env)?;

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use landfall_builder::config::BuildSettings;
 use landfall_builder::BuildConfig;
+use landfall_builder::config::BuildSettings;
 use landfall_controller::config::ServerConfig;
 use landfall_router::{Listen, RouterConfig};
 use landfall_runtime::config::{AgentConfig, Subnet};
@@ -156,5 +156,7 @@ fn ended(role: &str, result: anyhow::Result<()>) -> Result<ExitCode> {
 /// Removes every trace of this instance from the kernel.
 pub(crate) fn teardown(config: &Config) -> Result<()> {
     let agent = agent_config(config)?;
-    runtime()?.block_on(landfall_runtime::agent::teardown(&agent)).map_err(|error| CliError::new(format!("cleaning up: {:#}", anyhow::Error::from(error)), "landfall doctor"))
+    runtime()?
+        .block_on(landfall_runtime::agent::teardown(&agent))
+        .map_err(|error| CliError::new(format!("cleaning up: {:#}", anyhow::Error::from(error)), "landfall doctor"))
 }

@@ -18,7 +18,8 @@ use crate::config::Config;
 use crate::error::{CliError, Result};
 
 /// The three, in starting order.
-pub(crate) const ROLES: [Role; 3] = [Role { name: "agent", privileged: true }, Role { name: "router", privileged: false }, Role { name: "server", privileged: false }];
+pub(crate) const ROLES: [Role; 3] =
+    [Role { name: "agent", privileged: true }, Role { name: "router", privileged: false }, Role { name: "server", privileged: false }];
 
 /// A process that ran this long before it died is started again at once.
 const STEADY: Duration = Duration::from_secs(10);
@@ -41,9 +42,14 @@ pub(crate) fn supervise(arg: &ConfigArg) -> Result<ExitCode> {
     let config = Config::load(arg)?;
     let user = user(&config)?;
     for role in ROLES {
-        Note::of(&config.run_dir, role.name).stop(STOP_GRACE).map_err(|error| CliError::io(format!("stopping an old {}", role.name), error, "landfall down"))?;
+        Note::of(&config.run_dir, role.name)
+            .stop(STOP_GRACE)
+            .map_err(|error| CliError::io(format!("stopping an old {}", role.name), error, "landfall down"))?;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| CliError::io("starting", error, "landfall up"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::io("starting", error, "landfall up"))?;
     runtime.block_on(async {
         let failed = |error| CliError::io("watching for signals", error, "landfall up");
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;

@@ -34,7 +34,9 @@ pub(crate) fn up(arg: &ConfigArg) -> Result<()> {
     make_folders(&config)?;
     let note = Note::of(&config.run_dir, "supervisor");
     if note.running().is_none() {
-        for (name, address) in [("api.listen", config.api.listen), ("ssh.listen", config.ssh.listen), ("router.listen", config.router.listen)] {
+        for (name, address) in
+            [("api.listen", config.api.listen), ("ssh.listen", config.ssh.listen), ("router.listen", config.router.listen)]
+        {
             port_is_free(name, address)?;
         }
         let child = start_supervisor(arg, &config).map_err(|error| CliError::io("starting the supervisor", error, "landfall doctor"))?;
@@ -67,7 +69,11 @@ fn make_folders(config: &Config) -> Result<()> {
 
 fn port_is_free(key: &str, address: SocketAddr) -> Result<()> {
     std::net::TcpListener::bind(address).map(drop).map_err(|error| {
-        CliError::io(format!("port {} ({key}) cannot be used", address.port()), error, format!("ss -ltnp 'sport = :{}' to see who has it, or set another {key} in landfall.toml", address.port()))
+        CliError::io(
+            format!("port {} ({key}) cannot be used", address.port()),
+            error,
+            format!("ss -ltnp 'sport = :{}' to see who has it, or set another {key} in landfall.toml", address.port()),
+        )
     })
 }
 
@@ -115,7 +121,15 @@ fn wait_for(role: &str, config: &Config, supervisor: &Note, ready: impl Fn() -> 
             let tail = fs::read_to_string(&log).unwrap_or_default();
             let tail: Vec<&str> = tail.lines().rev().take(5).collect();
             let tail: Vec<&str> = tail.into_iter().rev().collect();
-            return Err(CliError::new(format!("{role} does not answer after {} s; the end of {}:\n{}", started.elapsed().as_secs(), log.display(), tail.join("\n")), "landfall doctor"));
+            return Err(CliError::new(
+                format!(
+                    "{role} does not answer after {} s; the end of {}:\n{}",
+                    started.elapsed().as_secs(),
+                    log.display(),
+                    tail.join("\n")
+                ),
+                "landfall doctor",
+            ));
         }
         std::thread::sleep(LOOK_AGAIN);
     }
@@ -129,7 +143,8 @@ fn log_in_here(config: &Config) -> Result<()> {
     let api = format!("http://{}", config.api.listen);
     let file = config.data_dir.join("admin.toml");
     let Ok(text) = fs::read_to_string(&file) else { return Ok(()) };
-    let login: Login = toml::from_str(&text).map_err(|error| CliError::io(format!("reading {}", file.display()), error, "landfall login"))?;
+    let login: Login =
+        toml::from_str(&text).map_err(|error| CliError::io(format!("reading {}", file.display()), error, "landfall login"))?;
     let mut credentials = Credentials::load()?;
     if !credentials.servers.contains_key(&api) {
         credentials.default.get_or_insert_with(|| api.clone());
@@ -142,7 +157,11 @@ fn log_in_here(config: &Config) -> Result<()> {
 
 /// Stops our own processes, in order. Dynos and their shims are not ours to stop here.
 fn stop_processes(config: &Config) -> Result<bool> {
-    let stop = |name: &str| Note::of(&config.run_dir, name).stop(STOP_GRACE * 3).map_err(|error| CliError::io(format!("stopping {name}"), error, "landfall down"));
+    let stop = |name: &str| {
+        Note::of(&config.run_dir, name)
+            .stop(STOP_GRACE * 3)
+            .map_err(|error| CliError::io(format!("stopping {name}"), error, "landfall down"))
+    };
     let mut ran = stop("supervisor")?;
     for role in ROLES.iter().rev() {
         ran |= stop(role.name)?;

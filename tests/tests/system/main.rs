@@ -33,7 +33,8 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Two cores: more at once only makes every deadline harder to keep.
     arguments.test_threads.get_or_insert(2);
-    let shared = [("sqlite", false), ("postgres", true)].map(|(name, postgres)| (name, Arc::new(Shared { postgres, running: Mutex::new(None) })));
+    let shared =
+        [("sqlite", false), ("postgres", true)].map(|(name, postgres)| (name, Arc::new(Shared { postgres, running: Mutex::new(None) })));
     let mut trials = Vec::new();
     for (database, shared) in &shared {
         for (name, test) in cases::SHARED {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use landfall_runtime::client::Agent;
-use landfall_runtime_wire::{ContainerId, ContainerSpec, ContainerState, ContainerEvent, Limits, Stdio, UserBlock};
+use landfall_runtime_wire::{ContainerEvent, ContainerId, ContainerSpec, ContainerState, Limits, Stdio, UserBlock};
 use landfall_tests::{Instance, Run};
 
 use crate::table::{Table, median, ms};
@@ -31,7 +31,11 @@ pub(crate) fn start_against_peers(instance: &Instance, table: &mut Table) -> Res
     }
     let (ours, crun, runc) = (median(ours), median(crun), median(runc));
     let ratio = |peer: Duration| format!("{:.2}× {}", ours.as_secs_f64() / peer.as_secs_f64(), ms(peer));
-    table.row("container start to exit (network, overlay, log included)", ms(ours), format!("crun {}, runc {}; aim ≤ 1.5× crun", ratio(crun), ratio(runc)));
+    table.row(
+        "container start to exit (network, overlay, log included)",
+        ms(ours),
+        format!("crun {}, runc {}; aim ≤ 1.5× crun", ratio(crun), ratio(runc)),
+    );
     Ok(())
 }
 

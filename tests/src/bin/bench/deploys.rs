@@ -32,7 +32,12 @@ fn own_boot(app: &App<'_>) -> Result<Duration> {
     let times = (0..5).map(|_| {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let started = Instant::now();
-        let mut child = std::process::Command::new("python3").arg("app.py").current_dir(app.dir()).env("PORT", port.port().to_string()).stdout(std::process::Stdio::null()).spawn()?;
+        let mut child = std::process::Command::new("python3")
+            .arg("app.py")
+            .current_dir(app.dir())
+            .env("PORT", port.port().to_string())
+            .stdout(std::process::Stdio::null())
+            .spawn()?;
         while std::net::TcpStream::connect(port).is_err() {
             anyhow::ensure!(started.elapsed() < Duration::from_secs(10), "the app does not listen");
             std::thread::sleep(Duration::from_millis(1));
@@ -73,8 +78,13 @@ pub(crate) fn push_to_live(instance: &Instance, table: &mut Table) -> Result<()>
 
     let (newest, _) = app.newest_release()?;
     let targets = [(newest - 1, "config 3"), (newest, "config 4"), (newest - 1, "config 3")];
-    let back = targets.map(|(version, word)| until_answer(&app, word, || app.landfall(&["rollback", &format!("v{version}")]).ok().map(drop)));
-    table.row("rollback → live (median of 3)", ms(median(back.into_iter().collect::<Result<_>>()?)), format!("aim ≤ {}", ms(Duration::from_millis(300) + boot)));
+    let back =
+        targets.map(|(version, word)| until_answer(&app, word, || app.landfall(&["rollback", &format!("v{version}")]).ok().map(drop)));
+    table.row(
+        "rollback → live (median of 3)",
+        ms(median(back.into_iter().collect::<Result<_>>()?)),
+        format!("aim ≤ {}", ms(Duration::from_millis(300) + boot)),
+    );
     Ok(())
 }
 
@@ -87,9 +97,19 @@ pub(crate) fn refused_requests(instance: &Instance, table: &mut Table) -> Result
             // wrk in short turns, so that it ends soon after the last deploy.
             while !stop.load(Ordering::Relaxed) {
                 let report = Run::new("wrk", &["-t1", "-c4", "-d2s", "-H", &format!("Host: {}", app.host()), &url]).ok()?.stdout;
-                let count = |line: &str, word: usize| -> usize { report.lines().find(|text| text.contains(line)).and_then(|text| text.split_whitespace().nth(word)).and_then(|text| text.trim_matches(',').parse().ok()).unwrap_or(0) };
+                let count = |line: &str, word: usize| -> usize {
+                    report
+                        .lines()
+                        .find(|text| text.contains(line))
+                        .and_then(|text| text.split_whitespace().nth(word))
+                        .and_then(|text| text.trim_matches(',').parse().ok())
+                        .unwrap_or(0)
+                };
                 total.fetch_add(count("requests in", 0), Ordering::Relaxed);
-                let broken: usize = report.lines().find(|text| text.contains("Socket errors")).map_or(0, |text| text.split_whitespace().filter_map(|word| word.trim_matches(',').parse::<usize>().ok()).sum());
+                let broken: usize = report
+                    .lines()
+                    .find(|text| text.contains("Socket errors"))
+                    .map_or(0, |text| text.split_whitespace().filter_map(|word| word.trim_matches(',').parse::<usize>().ok()).sum());
                 failed.fetch_add(count("Non-2xx", 4) + broken, Ordering::Relaxed);
             }
             Ok(())
@@ -102,6 +122,10 @@ pub(crate) fn refused_requests(instance: &Instance, table: &mut Table) -> Result
         load.join().map_err(|_| anyhow::anyhow!("the load panicked"))?.context("the load")?;
         deploys
     })?;
-    table.row("requests refused or failed during 20 deploys under load", format!("{} of {}", failed.load(Ordering::Relaxed), total.load(Ordering::Relaxed)), "aim 0");
+    table.row(
+        "requests refused or failed during 20 deploys under load",
+        format!("{} of {}", failed.load(Ordering::Relaxed), total.load(Ordering::Relaxed)),
+        "aim 0",
+    );
     Ok(())
 }

@@ -11,7 +11,13 @@ use crate::table::Table;
 /// One number of `/proc/<pid>/smaps_rollup`, in KiB.
 fn kib(pid: i32, fields: &[&str]) -> Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let one = |field: &&str| text.lines().find(|line| line.starts_with(*field)).and_then(|line| line.split_whitespace().nth(1)).and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+    let one = |field: &&str| {
+        text.lines()
+            .find(|line| line.starts_with(*field))
+            .and_then(|line| line.split_whitespace().nth(1))
+            .and_then(|word| word.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
     Ok(fields.iter().map(one).sum())
 }
 

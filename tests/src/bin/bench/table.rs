@@ -23,7 +23,8 @@ impl Table {
 
     /// The rows as JSON.
     pub(crate) fn to_json(&self) -> String {
-        let rows: Vec<_> = self.0.iter().map(|row| serde_json::json!({ "what": row.what, "value": row.value, "against": row.against })).collect();
+        let rows: Vec<_> =
+            self.0.iter().map(|row| serde_json::json!({ "what": row.what, "value": row.value, "against": row.against })).collect();
         serde_json::to_string_pretty(&rows).unwrap_or_default() + "\n"
     }
 }

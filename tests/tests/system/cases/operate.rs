@@ -9,7 +9,14 @@ use serde_json::Value;
 /// Names of the dynos that are up.
 fn up(app: &App<'_>) -> Result<Vec<String>> {
     let dynos = app.json(&["ps", "--json"])?;
-    let mut names: Vec<String> = dynos.as_array().into_iter().flatten().filter(|dyno| dyno["state"] == "up").filter_map(|dyno| dyno["name"].as_str()).map(str::to_owned).collect();
+    let mut names: Vec<String> = dynos
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|dyno| dyno["state"] == "up")
+        .filter_map(|dyno| dyno["name"].as_str())
+        .map(str::to_owned)
+        .collect();
     names.sort();
     Ok(names)
 }
@@ -29,13 +36,24 @@ pub(crate) fn scale_restart_stop(instance: &Instance) -> Result<()> {
     app.landfall(&["ps:type", "web=standard-2x"]).ok()?;
     eventually(Duration::from_secs(60), || {
         let dynos = app.json(&["ps", "--json"])?;
-        let sizes: Vec<&Value> = dynos.as_array().into_iter().flatten().filter(|dyno| dyno["type"] == "web" && dyno["state"] == "up").map(|dyno| &dyno["size"]).collect();
+        let sizes: Vec<&Value> = dynos
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|dyno| dyno["type"] == "web" && dyno["state"] == "up")
+            .map(|dyno| &dyno["size"])
+            .collect();
         ensure!(sizes.len() == 2 && sizes.iter().all(|size| **size == "Standard-2X"), "{sizes:?}");
         Ok(())
     })?;
     let id = |name: &str| -> Result<String> {
         let dynos = app.json(&["ps", "--json"])?;
-        let dyno = dynos.as_array().into_iter().flatten().find(|dyno| dyno["name"] == name && dyno["state"] == "up").with_context(|| format!("{name} is not up"))?;
+        let dyno = dynos
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|dyno| dyno["name"] == name && dyno["state"] == "up")
+            .with_context(|| format!("{name} is not up"))?;
         Ok(dyno["id"].as_str().unwrap_or_default().to_owned())
     };
     let before = id("worker.1")?;
@@ -50,7 +68,12 @@ pub(crate) fn logs_show_app_and_router(instance: &Instance) -> Result<()> {
     app.get("/seen")?;
     eventually(Duration::from_secs(10), || {
         let log = app.log();
-        for wanted in ["app[web.1]: listening on", "app[web.1]: GET /seen", "heroku[router]: at=info method=GET path=\"/seen\"", "State changed from starting to up"] {
+        for wanted in [
+            "app[web.1]: listening on",
+            "app[web.1]: GET /seen",
+            "heroku[router]: at=info method=GET path=\"/seen\"",
+            "State changed from starting to up",
+        ] {
             ensure!(log.contains(wanted), "{wanted:?} is not in\n{log}");
         }
         Ok(())
@@ -72,7 +95,9 @@ pub(crate) fn run_gives_output_input_and_exit_code(instance: &Instance) -> Resul
     ensure!(done.stdout == "PIPED IN\n", "{done:?}");
     let done = app.landfall(&["run", "echo out; echo err >&2"]).ok()?;
     ensure!(done.stdout == "out\n" && done.stderr.contains("err"), "{done:?}");
-    let id = app.landfall(&["run", "id -u; test -w / && echo root-writable; cat /proc/self/status | grep -c 'CapEff:.0000000000000000'"]).ok()?;
+    let id = app
+        .landfall(&["run", "id -u; test -w / && echo root-writable; cat /proc/self/status | grep -c 'CapEff:.0000000000000000'"])
+        .ok()?;
     ensure!(id.stdout.starts_with("1000\n") && id.stdout.ends_with("1\n"), "{id:?}");
     let detached = app.landfall(&["run:detached", "echo detached was here"]).ok()?;
     ensure!(detached.stdout.contains("run."), "{detached:?}");
@@ -127,7 +152,19 @@ pub(crate) fn domains_and_maintenance(instance: &Instance) -> Result<()> {
 
 pub(crate) fn listings_as_json(instance: &Instance) -> Result<()> {
     let app = App::hello(instance, "listed")?;
-    for listing in [&["apps"][..], &["apps:info"], &["config"], &["releases"], &["releases:info", "v2"], &["ps"], &["ps:scale"], &["domains"], &["keys"], &["builds"], &["builds:info"]] {
+    for listing in [
+        &["apps"][..],
+        &["apps:info"],
+        &["config"],
+        &["releases"],
+        &["releases:info", "v2"],
+        &["ps"],
+        &["ps:scale"],
+        &["domains"],
+        &["keys"],
+        &["builds"],
+        &["builds:info"],
+    ] {
         let mut args = listing.to_vec();
         args.push("--json");
         app.json(&args).with_context(|| format!("{listing:?}"))?;
