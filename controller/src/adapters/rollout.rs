@@ -83,7 +83,7 @@ pub(super) async fn dynos(
         if now.target == Some(version) && now.live {
             return Rollout::Live;
         }
-        if told.failures >= PATIENCE {
+        if told.failures >= PATIENCE || told.decisive {
             return Rollout::NotUp(now.serving);
         }
         tokio::select! {
@@ -99,6 +99,7 @@ pub(super) async fn dynos(
 struct Told {
     up: BTreeSet<String>,
     failures: usize,
+    decisive: bool,
 }
 
 impl Told {
@@ -116,5 +117,6 @@ impl Told {
             failure.lines.iter().for_each(|line| lines.problem(&format!("{}: {line}", failure.dyno)));
         }
         self.failures = self.failures.max(failures.len());
+        self.decisive |= failures.iter().any(|failure| failure.decisive);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use landfall_deploy::{Observed, Plan, plan};
+use landfall_deploy::{Observed, Plan, StopReason, plan};
 use landfall_store::{DesiredApp, StoreError};
 
 use super::shared::{AppHandle, Shared};
@@ -57,6 +57,7 @@ async fn round(shared: &Arc<Shared>, handle: &Arc<AppHandle>) -> Result<Round, S
     if app.destroyed_at.is_some() && plan.steps.is_empty() && observed.containers.is_empty() {
         return purge::app(shared, &app).await.map(|()| Round::Over);
     }
+    end_abandoned(shared, handle);
     shared.routes.describe(&app, shared);
     let wake_at = plan.wake_at;
     for step in plan.steps {
@@ -74,6 +75,17 @@ fn look(shared: &Shared, handle: &AppHandle, app: &DesiredApp) -> (Observed, Pla
     let plan = plan(&desired, &observed, shared.clock.now());
     let status = status::status(&desired, &observed, &memory);
     (observed, plan, status)
+}
+
+/// A client is attached through the server. After a restart of the server it is gone for good, so its dyno gets SIGTERM.
+fn end_abandoned(shared: &Arc<Shared>, handle: &Arc<AppHandle>) {
+    let abandoned = std::mem::take(&mut handle.memory().abandoned);
+    for key in abandoned {
+        let (shared, handle) = (shared.clone(), handle.clone());
+        shared.tasks.clone().spawn(async move {
+            handle.stop(&shared, &key, StopReason::Requested, shared.config.deploy.stop_grace).await;
+        });
+    }
 }
 
 /// Containers marked with an app nobody knows: they are nobody's, so they go.

@@ -58,6 +58,8 @@ pub(crate) struct Memory {
     pub(crate) held: HashSet<ContainerKey>,
     pub(crate) crashes: BTreeMap<DynoName, Vec<Crash>>,
     pub(crate) failures: Vec<Failure>,
+    /// One-off dynos of an earlier server whose clients cannot come back.
+    pub(crate) abandoned: Vec<ContainerKey>,
     /// The newest release whose making is in the log.
     pub(crate) announced: Option<ReleaseVersion>,
 }
@@ -86,6 +88,9 @@ impl Memory {
             let Some(labels) = Labels::read(info).filter(|labels| labels.kind != Kind::Build) else { continue };
             let key = ContainerKey(info.id.to_string());
             self.starting.remove(&key);
+            if labels.attached && !self.seen.contains_key(&key) {
+                self.abandoned.push(key.clone());
+            }
             let seen = self.seen.entry(key.clone()).or_insert_with(|| adopt(labels, info, desired, clock));
             seen.note(info.state, now, desired.settings.stop_grace);
             observed.push(container(key.clone(), seen, state(info.state, seen, now), &info.other_listeners, self.held.contains(&key)));

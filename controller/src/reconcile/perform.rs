@@ -26,7 +26,7 @@ pub(super) fn step(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredA
                 seen.told = told;
             }
             if let Some(crash) = crash {
-                memory.failed(Failure { release: crash.release, dyno: dyno.clone(), lines });
+                memory.failed(Failure { release: crash.release, dyno: dyno.clone(), lines, decisive: false });
                 remember_crash(memory.crashes.entry(dyno).or_default(), crash);
             }
             drop(memory);
@@ -68,20 +68,36 @@ fn start(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredApp, mut la
         let result = async {
             let launch = match launch {
                 Some(launch) => launch,
-                None => older_launch(&shared, &labels, user_block).await?,
+                None => older_launch(&shared, &labels, user_block).await.map_err(NotStarted::Refused)?,
             };
             labels.command = launch.command(&labels.dyno.process_type);
             let line = format!("Starting process with command `{}`", labels.command);
             shared.logs.platform(handle.app, &labels.dyno.to_string(), &[line]);
             let spec = container_spec(id_of(&key), &launch, &labels, shared.logs.dir(handle.app), shared.config.deploy.port);
-            shared.agent.start(spec).await.map_err(|error| explain(&error))
+            shared.agent.start(spec).await.map_err(|error| match error.fault_code() {
+                Some(_) => NotStarted::Refused(explain(&error)),
+                None => NotStarted::AgentLost(explain(&error)),
+            })
         };
         match result.await {
             Ok(info) => shared.cache.insert(info),
-            Err(why) => start_failed(&shared, &handle, &key, &labels, &why),
+            Err(NotStarted::Refused(why)) => start_failed(&shared, &handle, &key, &labels, &why),
+            Err(NotStarted::AgentLost(why)) => {
+                tracing::warn!(app.id = %handle.app, dyno.name = %labels.dyno, error = why, "the agent was lost while a dyno started; looking again");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                handle.forget(&key);
+            }
         }
         handle.wake();
     });
+}
+
+/// Why a dyno was not started.
+enum NotStarted {
+    /// The agent said no: the next try has a back-off.
+    Refused(String),
+    /// Nobody knows: if it runs after all, the agent will tell.
+    AgentLost(String),
 }
 
 /// What an earlier release needs to run once more, when a dyno of it crashed while its successor does not come up.
@@ -113,7 +129,7 @@ fn start_failed(shared: &Shared, handle: &AppHandle, key: &ContainerKey, labels:
     let mut memory = handle.memory();
     memory.starting.remove(key);
     memory.seen.remove(key);
-    memory.failed(Failure { release: labels.release, dyno: labels.dyno.clone(), lines });
+    memory.failed(Failure { release: labels.release, dyno: labels.dyno.clone(), lines, decisive: false });
     let crash = Crash {
         at: shared.clock.now(),
         release: labels.release,
@@ -140,7 +156,7 @@ fn stop(shared: &Arc<Shared>, handle: &Arc<AppHandle>, key: &ContainerKey, dyno:
         None => seen.stopping = Some(stopping),
     }
     if reason.is_failure() {
-        memory.failed(Failure { release, dyno: dyno.clone(), lines: lines.clone() });
+        memory.failed(Failure { release, dyno: dyno.clone(), lines: lines.clone(), decisive: true });
     }
     if !memory.busy.insert(Busy::Stop(key.clone())) && reason != StopReason::Stuck {
         return;

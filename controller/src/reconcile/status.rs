@@ -58,6 +58,8 @@ pub struct Failure {
     pub dyno: DynoName,
     /// What the log says about it.
     pub lines: Vec<String>,
+    /// It had all the time it could have: nobody needs to see it fail a second time.
+    pub decisive: bool,
 }
 
 /// Draws the picture.
