@@ -1,6 +1,6 @@
 //! Built-in buildpacks, behind the Cloud Native Buildpacks contract that outside ones obey.
 //!
-//! *Invariant: touches only the directories it is given; knows no apps, database or HTTP server.*
+//! *Invariant: touches only the directories it is given; knows no apps, database or HTTP API. `serve` is the file server of `landfall/static`, run in dynos only.*
 
 mod command;
 pub mod contract;
@@ -8,6 +8,7 @@ mod install;
 pub mod output;
 mod packs;
 pub mod procfile;
+mod serve;
 pub mod shell;
 
 use std::ffi::{OsStr, OsString};
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 use contract::{Build, Problem};
 use output::Output;
 
-/// Runs what the program was started as: a buildpack's `bin/detect` or `bin/build`, or `landfall-buildpacks install DIR`.
+/// Runs what the program was started as: a buildpack's `bin/detect` or `bin/build`, `landfall-buildpacks install DIR`, or `landfall-buildpacks serve`.
 pub fn run() -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
     let program = argv.first().map(PathBuf::from).unwrap_or_default();
@@ -31,8 +32,9 @@ pub fn run() -> ExitCode {
         }
         (Some("build"), [layers, _, _]) => build(&program, layers),
         (_, [install, dir]) if install == "install" => install::install(Path::new(dir)),
+        (_, [serve, rest @ ..]) if serve == "serve" && rest.len() < 2 => serve::run(rest),
         _ => Err(Problem::new(
-            "usage: landfall-buildpacks install DIR\nThe buildpacks themselves are started as bin/detect and bin/build by the lifecycle.",
+            "usage: landfall-buildpacks install DIR\n       landfall-buildpacks serve [ROOT]\nThe buildpacks themselves are started as bin/detect and bin/build by the lifecycle.",
         )),
     };
     match result {

@@ -2,6 +2,7 @@
 
 mod procfile;
 mod python;
+mod static_site;
 
 use std::path::Path;
 
@@ -25,6 +26,12 @@ pub(crate) const VERSION: &str = "1.0.0";
 /// Every built-in buildpack.
 pub(crate) const PACKS: &[Pack] = &[
     Pack { id: "landfall/python", descriptor: include_str!("../python/buildpack.toml"), detect: python::detect, build: python::build },
+    Pack {
+        id: "landfall/static",
+        descriptor: include_str!("../static/buildpack.toml"),
+        detect: static_site::detect,
+        build: static_site::build,
+    },
     Pack {
         id: "landfall/procfile",
         descriptor: include_str!("../procfile/buildpack.toml"),

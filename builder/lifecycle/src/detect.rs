@@ -161,7 +161,8 @@ fn nothing(verdicts: &HashMap<String, Verdict>) -> Failure {
          Nothing in the top directory tells how to run this app. Looked for by {}.\n\n\
          Add one of these and push again:\n\
          \x20 Procfile           a line such as `web: ./server` for each process\n\
-         \x20 requirements.txt   for Python (or pyproject.toml with uv.lock or poetry.lock)\n\n\
+         \x20 requirements.txt   for Python (or pyproject.toml with uv.lock or poetry.lock)\n\
+         \x20 index.html         for a static site (or static.json)\n\n\
          If the app is in a subdirectory, push that directory as the top.",
         looked.join(", ")
     );
