@@ -14,4 +14,4 @@ phase "building the static programs" make --no-print-directory static
 phase "building Landfall and its tests" cargo build --workspace --all-targets
 phase "putting the programs in place" env TARGET="$TARGET" TRIPLE="$TRIPLE" "$here/install.sh" debug "$TARGET/landfall-test"
 export LANDFALL_TEST_ROOT=$TARGET/landfall-test
-cargo test --workspace --no-fail-fast
+cargo test --workspace --all-targets --no-fail-fast
