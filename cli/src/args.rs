@@ -246,14 +246,18 @@ pub(crate) enum Command {
         listing: AppListing,
     },
     /// Open a shell, or run a command, in a running dyno.
-    #[command(name = "ps:exec", trailing_var_arg = true, after_help = "Example:\n  landfall ps:exec -a blog --dyno web.1 -- env")]
+    #[command(
+        name = "ps:exec",
+        trailing_var_arg = true,
+        after_help = "Example:\n  landfall ps:exec -a blog web.1\n  landfall ps:exec -a blog --dyno web.1 -- env"
+    )]
     PsExec {
         #[command(flatten)]
         app: AppArg,
         /// The dyno.
         #[arg(short, long, default_value = "web.1")]
         dyno: String,
-        /// The command. Default: bash.
+        /// The command, after the dyno's name if that is the first word. Default: a shell.
         command: Vec<String>,
     },
     /// Run a one-off dyno, attached to this terminal.

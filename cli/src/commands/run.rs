@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use landfall_model::DynoName;
 use serde_json::{Map, Value, json};
 
 use crate::args::AppArg;
@@ -84,7 +85,16 @@ pub(crate) fn detached(client: &Client, app: &AppArg, size: Option<String>, env:
     Ok(())
 }
 
+/// `ps:exec web.1 env` and `ps:exec --dyno web.1 env` mean the same.
+fn split_dyno<'a>(dyno: &'a str, command: &'a [String]) -> (&'a str, &'a [String]) {
+    match command {
+        [first, rest @ ..] if first.parse::<DynoName>().is_ok() => (first, rest),
+        _ => (dyno, command),
+    }
+}
+
 pub(crate) fn exec(client: &Client, app: &AppArg, dyno: &str, command: &[String]) -> Result<ExitCode> {
+    let (dyno, command) = split_dyno(dyno, command);
     let name = app_name(app)?;
     let tty = attach::on_terminal();
     let mut env = Map::new();
@@ -98,6 +108,13 @@ pub(crate) fn exec(client: &Client, app: &AppArg, dyno: &str, command: &[String]
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_first_word_may_name_the_dyno() {
+        let words = ["web.2".to_owned(), "env".to_owned()];
+        assert_eq!(split_dyno("web.1", &words), ("web.2", &words[1..]));
+        assert_eq!(split_dyno("web.1", &words[1..]), ("web.1", &words[1..]));
+    }
 
     #[test]
     fn words_are_joined_as_a_shell_reads_them() {

@@ -121,6 +121,7 @@ pub(crate) fn exec_in_a_dyno(instance: &Instance) -> Result<()> {
     let app = App::hello(instance, "inside")?;
     let done = app.landfall(&["ps:exec", "--", "cat", "/proc/1/comm"]).ok()?;
     ensure!(!done.stdout.trim().is_empty(), "{done:?}");
+    ensure!(app.landfall(&["ps:exec", "web.1", "echo", "by name"]).ok()?.stdout == "by name\n");
     let done = app.landfall(&["ps:exec", "--dyno", "web.9", "--", "true"]).fails()?;
     ensure!(done.stderr.contains(" ! "), "{done:?}");
     Ok(())
