@@ -82,6 +82,12 @@ impl Build {
         !key.is_empty() && self.layers.join(name).is_dir() && toml::from_str::<LayerFile>(&text).is_ok_and(|l| l.metadata.key == key)
     }
 
+    /// The key a restored layer was made from.
+    pub fn layer_key(&self, name: &str) -> Option<String> {
+        let text = std::fs::read_to_string(self.layers.join(format!("{name}.toml"))).ok()?;
+        Some(toml::from_str::<LayerFile>(&text).ok()?.metadata.key)
+    }
+
     /// Sets what a layer is for, and the key it was made from.
     pub fn layer_set(&self, name: &str, types: Types, key: &str) -> Result<PathBuf, Problem> {
         let file = LayerFile { types, metadata: Metadata { key: key.to_owned() } };

@@ -1,5 +1,6 @@
 //! The built-in buildpacks by id, and the order they are tried in.
 
+mod nodejs;
 mod procfile;
 mod python;
 mod static_site;
@@ -26,6 +27,7 @@ pub(crate) const VERSION: &str = "1.0.0";
 /// Every built-in buildpack.
 pub(crate) const PACKS: &[Pack] = &[
     Pack { id: "landfall/python", descriptor: include_str!("../python/buildpack.toml"), detect: python::detect, build: python::build },
+    Pack { id: "landfall/nodejs", descriptor: include_str!("../nodejs/buildpack.toml"), detect: nodejs::detect, build: nodejs::build },
     Pack {
         id: "landfall/static",
         descriptor: include_str!("../static/buildpack.toml"),

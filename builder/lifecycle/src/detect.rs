@@ -162,6 +162,7 @@ fn nothing(verdicts: &HashMap<String, Verdict>) -> Failure {
          Add one of these and push again:\n\
          \x20 Procfile           a line such as `web: ./server` for each process\n\
          \x20 requirements.txt   for Python (or pyproject.toml with uv.lock or poetry.lock)\n\
+         \x20 package.json       for Node.js (with package-lock.json, yarn.lock or pnpm-lock.yaml)\n\
          \x20 index.html         for a static site (or static.json)\n\n\
          If the app is in a subdirectory, push that directory as the top.",
         looked.join(", ")

@@ -41,7 +41,12 @@ const MANAGERS: &[(&str, Manager)] = &[
 ];
 
 pub(crate) fn detect(app: &Path) -> bool {
-    MARKS.iter().any(|m| app.join(m).is_file())
+    let here = |name: &str| app.join(name).is_file();
+    if here("package.json") {
+        // A Node.js app may have Python's other marks for its own tools.
+        return MANAGERS.iter().any(|(file, _)| here(file)) || here("Pipfile") || here("Pipfile.lock");
+    }
+    MARKS.iter().any(|m| here(m))
 }
 
 pub(crate) fn build(build: &mut Build) -> Result<(), Problem> {
