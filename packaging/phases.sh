@@ -17,8 +17,7 @@ phase() { # title command…
     else
         printf '  %s…\n' "$title"
     fi
-    wait "$pid"
-    code=$?
+    code=0; wait "$pid" || code=$?
     if [ $code -ne 0 ]; then
         printf ' !    %s failed after %ds:\n' "$title" $((SECONDS - start))
         tail -n 40 "$phase_log" | sed 's/^/      /'
