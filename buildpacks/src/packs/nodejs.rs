@@ -106,6 +106,8 @@ impl Toolbox {
             }
         }
         if self.manager.kind == Kind::Pnpm {
+            // One store for install and prune: with another, prune would make node_modules anew and lose what the build script wrote there.
+            command.env("npm_config_store_dir", &self.downloads).env("pnpm_config_store_dir", &self.downloads);
             // The version is chosen already.
             command.env("npm_config_manage_package_manager_versions", "false").env("pnpm_config_manage_package_manager_versions", "false");
         }
