@@ -21,7 +21,16 @@ pub fn copy_into(data_dir: &Path) -> Result<()> {
     make()?;
     fs::create_dir_all(data_dir.join("agent"))?;
     let (from, to) = (cache()?.join("images"), data_dir.join("agent/images"));
-    Run::new("cp", &["-al", "--", &from.to_string_lossy(), &to.to_string_lossy()]).ok()?;
+    copy(&from, &to)
+}
+
+/// Hard links where both are on one file system, else a copy.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let copy = |how: &[&str]| Run::new("cp", &[how, &["--", &from.to_string_lossy(), &to.to_string_lossy()]].concat()).ok();
+    if copy(&["-al"]).is_err() {
+        let _ = fs::remove_dir_all(to);
+        copy(&["-a", "--reflink=auto"])?;
+    }
     Ok(())
 }
 
@@ -38,7 +47,7 @@ pub fn make() -> Result<()> {
     let from = maker.data_dir().join("agent/images");
     let half = cache.join("images.half");
     let _ = fs::remove_dir_all(&half);
-    Run::new("cp", &["-al", "--", &from.to_string_lossy(), &half.to_string_lossy()]).ok()?;
+    copy(&from, &half)?;
     fs::rename(half, cache.join("images"))?;
     Ok(())
 }
