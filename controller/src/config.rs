@@ -28,7 +28,7 @@ pub struct ServerConfig {
     pub platform_domain: String,
     /// The router's port as browsers see it, for URLs. Default 8080.
     pub router_port: u16,
-    /// The base image of new apps. Default `debian-13`.
+    /// The base image of new apps. Default `landfall-13`.
     pub default_stack: String,
     /// Builds: limits, places, the operator's mirrors.
     pub build: BuildConfig,
@@ -58,7 +58,7 @@ impl Default for ServerConfig {
             public_url: None,
             platform_domain: "localhost".to_owned(),
             router_port: 8080,
-            default_stack: "debian-13".to_owned(),
+            default_stack: "landfall-13".to_owned(),
             build: BuildConfig::default(),
             git: GitConfig::default(),
             deploy: landfall_deploy::Settings::default(),

@@ -14,7 +14,7 @@ pub struct App {
     pub name: AppName,
     /// Whose it is.
     pub owner: UserRef,
-    /// The base image builds and dynos use (`debian-13`).
+    /// The base image builds and dynos use (`landfall-13`).
     pub stack: String,
     /// Whether the router answers with the maintenance page.
     pub maintenance: bool,

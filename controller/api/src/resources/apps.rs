@@ -108,7 +108,7 @@ async fn stack_named(api: &ApiState, wanted: Option<&str>) -> ApiResult<String> 
         None => ApiError::new(
             axum::http::StatusCode::SERVICE_UNAVAILABLE,
             "service_unavailable",
-            "This server has no stack yet. The operator makes one with: landfall stacks:create debian-13",
+            "This server has no stack yet. The operator makes one with: sudo landfall stacks:create",
         ),
         Some(wanted) => ApiError::invalid(format!(
             "No stack is named \"{}\"; there are: {}. List them with: landfall stacks",
