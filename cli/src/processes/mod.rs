@@ -1,6 +1,7 @@
 //! Entry points of Landfall's processes on a server, and the commands that start and stop them.
 
 mod leftovers;
+mod memory;
 mod rooms;
 mod supervise;
 mod up;

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use super::memory::give_back_what_is_freed;
 use super::supervise::user;
 use crate::args::ConfigArg;
 use crate::config::Config;
@@ -112,6 +113,7 @@ fn server_config(config: &Config) -> ServerConfig {
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
+    give_back_what_is_freed();
     tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| CliError::io("starting", error, "landfall doctor"))
 }
 
