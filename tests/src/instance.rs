@@ -84,6 +84,11 @@ impl Instance {
         Ok(())
     }
 
+    /// The `landfall` program under test.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Its data folder.
     pub fn data_dir(&self) -> PathBuf {
         self.dir.join("data")

@@ -10,6 +10,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use landfall_runtime::doctor::Verdict;
+
 use super::leftovers::Note;
 use super::supervise::{ROLES, STOP_GRACE, user};
 use crate::args::ConfigArg;
@@ -34,6 +36,7 @@ pub(crate) fn up(arg: &ConfigArg) -> Result<()> {
     make_folders(&config)?;
     let note = Note::of(&config.run_dir, "supervisor");
     if note.running().is_none() {
+        machine_is_fit(&config)?;
         for (name, address) in
             [("api.listen", config.api.listen), ("ssh.listen", config.ssh.listen), ("router.listen", config.router.listen)]
         {
@@ -46,6 +49,15 @@ pub(crate) fn up(arg: &ConfigArg) -> Result<()> {
     wait_for("router", &config, &note, || answers(config.router.listen))?;
     wait_for("server", &config, &note, || is_healthy(config.api.listen))?;
     log_in_here(&config)
+}
+
+/// Says all that is missing at once, before anything is started. A full disk is no reason: apps that are there can still be served.
+fn machine_is_fit(config: &Config) -> Result<()> {
+    let checks = landfall_runtime::doctor(&super::agent_config(config)?);
+    let missing: Vec<_> = checks.into_iter().filter(|check| check.verdict == Verdict::Fail && check.name != "disk").collect();
+    let Some(first) = missing.first() else { return Ok(()) };
+    let said: Vec<_> = missing.iter().map(|check| format!("{}: {}", check.name, check.meaning)).collect();
+    Err(CliError::new(format!("this machine cannot run Landfall yet\n{}", said.join("\n")), first.advice.clone()))
 }
 
 fn make_folders(config: &Config) -> Result<()> {

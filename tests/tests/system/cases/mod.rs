@@ -3,6 +3,7 @@
 mod bad_input;
 mod deploy;
 mod faults;
+mod machine;
 mod operate;
 
 use anyhow::Result;
@@ -47,4 +48,6 @@ pub(crate) const OWN: &[OwnCase] = &[
     ("killed_server_during_a_build", faults::killed_server_during_a_build),
     ("killed_shim_is_replaced", faults::killed_shim_is_replaced),
     ("postgres_restart", faults::postgres_restart),
+    ("up_says_what_the_machine_lacks", machine::up_says_what_the_machine_lacks),
+    ("make_says_what_the_machine_lacks", machine::make_says_what_the_machine_lacks),
 ];

@@ -1,0 +1,87 @@
+//! A machine that cannot run Landfall is told so, plainly and before anything is started.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use landfall_tests::{Instance, Options, Run};
+
+/// Runs a program without privileges, as an ordinary user of the machine would.
+fn as_nobody(program: &Path, args: &[&str]) -> Run {
+    let program = program.to_string_lossy().into_owned();
+    let mut all = vec!["--reuid=65534", "--regid=65534", "--clear-groups", program.as_str()];
+    all.extend(args);
+    Run::new("setpriv", &all)
+}
+
+/// A folder that holds nothing but links to the named programs: a PATH on which everything else is missing.
+fn only(programs: &[&str]) -> Result<tempfile::TempDir> {
+    let dir = tempfile::tempdir()?;
+    for program in programs {
+        let found = Run::new("which", &[program]).ok()?.stdout;
+        std::os::unix::fs::symlink(found.trim(), dir.path().join(program))?;
+    }
+    Ok(dir)
+}
+
+pub(crate) fn up_says_what_the_machine_lacks() -> Result<()> {
+    let instance = Instance::start(&Options::default())?;
+    instance.landfall(&["down"]).ok()?;
+    let told = |run: Run, words: &[&str]| -> Result<()> {
+        let stderr = run.fails()?.stderr;
+        for word in words.iter().chain(&["Next: "]) {
+            ensure!(stderr.contains(word), "{word:?} is not in:\n{stderr}");
+        }
+        ensure!(instance.traces()?.is_empty(), "something was started");
+        Ok(())
+    };
+    let prepared = |run: Run| run.with(|command| instance.environment(command));
+
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let address = taken.local_addr()?.to_string();
+    told(instance.landfall(&["up", "--set", &format!("api.listen={address}")]), &["api.listen", "cannot be used", "ss -ltnp"])?;
+
+    told(prepared(as_nobody(instance.program(), &["up"])), &["needs root", "sudo landfall up"])?;
+
+    let program = instance.program().to_string_lossy().into_owned();
+    let covered = "mount -t tmpfs none /sys/fs/cgroup && exec \"$0\" up";
+    told(prepared(Run::new("unshare", &["-m", "sh", "-c", covered, &program])), &["cgroup", "without cpu, memory, pids"])?;
+
+    let bare = only(&["git"])?;
+    let without_nft = prepared(Run::new(&program, &["up"])).with(|command: &mut Command| {
+        command.env("PATH", bare.path());
+    });
+    told(without_nft, &["nftables is not installed", "apt-get install nftables"])?;
+
+    instance.landfall(&["up"]).ok()?;
+    Ok(())
+}
+
+pub(crate) fn make_says_what_the_machine_lacks() -> Result<()> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/need.sh").canonicalize()?;
+    let script = script.to_string_lossy().into_owned();
+    let tools = only(&["bash", "dirname", "id", "df", "tail", "tr", "apt-get", "rm"])?;
+    let on = |path: &Path, args: &[&str]| {
+        let path = path.to_owned();
+        let mut all = vec![script.as_str()];
+        all.extend(args);
+        Run::new("/bin/bash", &all).with(|command| {
+            command.env_clear().env("PATH", path).env("HOME", "/nonexistent");
+        })
+    };
+    let said = on(tools.path(), &["git"]).fails()?.stderr;
+    ensure!(said.contains("no Rust toolchain") && said.contains("Next: install rustup"), "{said}");
+
+    std::os::unix::fs::symlink("/bin/true", tools.path().join("cargo"))?;
+    std::fs::remove_file(tools.path().join("df"))?;
+    let df = tools.path().join("df");
+    std::fs::write(&df, "#!/bin/bash\necho Avail\necho 512M\n")?;
+    Run::new("chmod", &["0755", &df.to_string_lossy()]).ok()?;
+    let said = on(tools.path(), &["git"]).fails()?.stderr;
+    ensure!(said.contains("only 512 MB are free") && said.contains("Next: df -h"), "{said}");
+
+    let said = as_nobody(Path::new("/bin/bash"), &[&script, "git"]).fails()?.stderr;
+    ensure!(said.contains("needs root") && said.contains("Next: sudo make"), "{said}");
+    Ok(())
+}
