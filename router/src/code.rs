@@ -16,6 +16,8 @@ pub(crate) enum Code {
     H19,
     H20,
     H21,
+    H22,
+    H23,
     H24,
     H25,
     H26,
@@ -28,7 +30,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// All of them, so that pages can be made before they are needed.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::H10,
         Self::H11,
         Self::H12,
@@ -40,6 +42,8 @@ impl Code {
         Self::H19,
         Self::H20,
         Self::H21,
+        Self::H22,
+        Self::H23,
         Self::H24,
         Self::H25,
         Self::H26,
@@ -64,6 +68,8 @@ impl Code {
             Self::H19 => "H19",
             Self::H20 => "H20",
             Self::H21 => "H21",
+            Self::H22 => "H22",
+            Self::H23 => "H23",
             Self::H24 => "H24",
             Self::H25 => "H25",
             Self::H26 => "H26",
@@ -89,6 +95,8 @@ impl Code {
             Self::H19 => "Backend connection timeout",
             Self::H20 => "App boot timeout",
             Self::H21 => "Backend connection refused",
+            Self::H22 => "Connection limit reached",
+            Self::H23 => "Endpoint misconfigured",
             Self::H24 => "Forced close",
             Self::H25 => "HTTP Restriction",
             Self::H26 => "Request Error",
@@ -122,6 +130,8 @@ impl Code {
             Self::H17 => "The app's answer is not HTTP.",
             Self::H19 | Self::H21 => "The app does not take connections at the moment. Try again in a few seconds.",
             Self::H20 => "The app took too long to start. Try again in a moment.",
+            Self::H22 => "The app has as many open connections as it may. Try again in a moment.",
+            Self::H23 => "The app's address cannot be reached from here.",
             Self::H24 => "The connection was closed because the router is restarting. Try again.",
             Self::H25 => "The app's answer is larger than the router allows.",
             Self::H26 => "The request is not valid HTTP.",

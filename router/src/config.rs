@@ -85,11 +85,16 @@ pub struct Limits {
     pub response_header_line: usize,
     /// Response status line and headers together: H25. 1 MiB.
     pub response_head: usize,
-    /// Connections of clients, all together; above that a 503 at once. 8,000: each may need a second descriptor for its dyno.
+    /// Connections of clients, all together; above that a 503 at once. 8,000, or fewer where the process may not have descriptors for
+    /// twice as many: each may need a second one for its dyno.
     pub connections: usize,
     /// Connections from one address; above that a 503 at once. 2,000.
     pub connections_per_ip: usize,
-    /// At shutdown, how long requests may take to finish. 30 s.
+    /// Requests and WebSockets of one app, those that wait included: H22. 4,000: no app can take all connections.
+    pub connections_per_app: usize,
+    /// Idle connections to dynos, all together; above that they are closed after each request. 4,000.
+    pub idle_upstreams: usize,
+    /// At shutdown, how long requests may take to finish; then they are cut (H24). 12 s: the supervisor kills after 15 s.
     pub shutdown: Duration,
     /// Log lines waiting to be written, all apps together; above that they are dropped and counted (L12). 65,536.
     pub log_queue: usize,
@@ -121,7 +126,9 @@ impl Default for Limits {
             response_head: 1024 * 1024,
             connections: 8000,
             connections_per_ip: 2000,
-            shutdown: Duration::from_secs(30),
+            connections_per_app: 4000,
+            idle_upstreams: 4000,
+            shutdown: Duration::from_secs(12),
             log_queue: 65_536,
             log_queue_per_app: 16_384,
         }

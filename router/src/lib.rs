@@ -10,6 +10,7 @@ mod access_log;
 mod code;
 mod config;
 pub mod control;
+mod descriptors;
 mod error;
 mod http1;
 mod pages;

@@ -1,9 +1,9 @@
 //! Starting, serving, stopping.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
@@ -14,15 +14,20 @@ use tokio_util::task::TaskTracker;
 use crate::access_log::AccessLog;
 use crate::config::{Listen, RouterConfig};
 use crate::control::server::{self, ControlServer};
+use crate::descriptors;
 use crate::error::RouterError;
 use crate::pages::Pages;
-use crate::persist;
+use crate::persist::TableFile;
 use crate::routes::Routes;
+use crate::routes::idle::Pool;
 use crate::serve::Shared;
 use crate::serve::accept::{Admission, accept};
+use crate::serve::stop::Stop;
 
 /// How often idle connections to dynos are looked over.
 const SWEEP: Duration = Duration::from_millis(500);
+/// How long requests that are cut have to say so in the log.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Binds and serves until `shutdown`: then stops accepting, lets requests finish, and returns.
 pub async fn run(config: RouterConfig, shutdown: CancellationToken) -> Result<(), RouterError> {
@@ -36,7 +41,8 @@ pub struct Router {
     shared: Arc<Shared>,
     listeners: Vec<TcpListener>,
     control: UnixListener,
-    config: RouterConfig,
+    table_file: TableFile,
+    control_socket: PathBuf,
 }
 
 impl Router {
@@ -46,26 +52,30 @@ impl Router {
         for path in [&config.table_file, &config.control_socket] {
             make_parent(path)?;
         }
-        let table = persist::load(&config.table_file).map_err(|source| RouterError::Table { path: config.table_file.clone(), source })?;
+        let (table_file, table) =
+            TableFile::open(config.table_file.clone()).map_err(|source| RouterError::Table { path: config.table_file.clone(), source })?;
         let listeners = std::mem::take(&mut config.listen).into_iter().map(listen).collect::<Result<Vec<_>, _>>()?;
         let control =
             server::bind(&config.control_socket).map_err(|source| RouterError::Control { path: config.control_socket.clone(), source })?;
         let routes = Routes::new(config.platform_domains.clone());
-        routes.replace_table(table);
-        let limits = config.limits.clone();
+        routes.replace_table(&table);
+        let mut limits = config.limits.clone();
+        descriptors::share_out(&mut limits);
         let log = AccessLog::start(limits.log_queue, limits.log_queue_per_app).map_err(RouterError::Log)?;
         let shared = Arc::new(Shared {
             routes,
+            pool: Pool::new(limits.idle_upstreams),
             limits,
             pages,
             log,
             admission: Admission::default(),
             requests: AtomicU64::new(0),
             accept_failures: AtomicU64::new(0),
-            stopping: AtomicBool::new(false),
+            platform_errors: AtomicU64::new(0),
+            stop: Arc::new(Stop::default()),
             started: Instant::now(),
         });
-        Ok(Self { shared, listeners, control, config })
+        Ok(Self { shared, listeners, control, table_file, control_socket: config.control_socket })
     }
 
     /// Where it listens, in the order of the config.
@@ -75,7 +85,7 @@ impl Router {
 
     /// Serves until `shutdown`, then drains.
     pub async fn serve(self, shutdown: CancellationToken) {
-        let Self { shared, listeners, control, config } = self;
+        let Self { shared, listeners, control, table_file, control_socket } = self;
         let (connections, helpers) = (TaskTracker::new(), TaskTracker::new());
         let acceptors = TaskTracker::new();
         for listener in listeners {
@@ -83,23 +93,26 @@ impl Router {
         }
         // The controller may speak while requests drain: it asks who is still busy.
         let helpers_stop = CancellationToken::new();
-        let controllers = ControlServer::new(Arc::clone(&shared), config.table_file, helpers_stop.clone());
+        let controllers = ControlServer::new(Arc::clone(&shared), table_file, helpers_stop.clone());
         helpers.spawn(controllers.run(control));
         helpers.spawn(sweep(Arc::clone(&shared), helpers_stop.clone()));
 
         shutdown.cancelled().await;
         acceptors.close();
         acceptors.wait().await;
-        shared.stopping.store(true, Ordering::SeqCst);
+        shared.stop.begin();
         shared.admission.wake_all();
         connections.close();
         if timeout(shared.limits.shutdown, connections.wait()).await.is_err() {
             tracing::warn!(connections = shared.admission.count(), "requests did not finish in time; they are cut");
+            shared.stop.force();
+            shared.admission.wake_all();
+            let _ = timeout(LAST_WORDS, connections.wait()).await;
         }
         helpers_stop.cancel();
         helpers.close();
         helpers.wait().await;
-        if let Err(error) = std::fs::remove_file(&config.control_socket) {
+        if let Err(error) = std::fs::remove_file(&control_socket) {
             tracing::debug!(%error, "the control socket was gone already");
         }
         let log = Arc::clone(&shared);
@@ -138,8 +151,6 @@ async fn sweep(shared: Arc<Shared>, stop: CancellationToken) {
             () = stop.cancelled() => return,
         }
         let now = Instant::now();
-        for backend in shared.routes.backends() {
-            backend.close_idle(shared.limits.upstream_keep_alive, now);
-        }
+        shared.pool.sweep(shared.limits.upstream_keep_alive, now);
     }
 }

@@ -4,13 +4,13 @@
 mod line;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{JoinHandle, Thread};
 use std::time::SystemTime;
 
-use crossbeam_queue::ArrayQueue;
+use crossbeam_queue::{ArrayQueue, SegQueue};
 
 pub(crate) use line::Line;
 
@@ -20,8 +20,9 @@ const SPARE: usize = 1024;
 /// Where one app's lines go.
 #[derive(Debug)]
 pub(crate) struct AppLog {
-    dir: PathBuf,
+    dir: Box<Path>,
     queued: AtomicUsize,
+    /// Not yet owned up to.
     dropped: AtomicU64,
 }
 
@@ -29,10 +30,10 @@ impl AppLog {
     /// The log for `dir`: the same as before unless the directory changed.
     pub(crate) fn keep_or_open(old: Option<&Arc<Self>>, dir: Option<&Path>) -> Option<Arc<Self>> {
         let dir = dir?;
-        if let Some(old) = old.filter(|old| old.dir == dir) {
+        if let Some(old) = old.filter(|old| *old.dir == *dir) {
             return Some(Arc::clone(old));
         }
-        Some(Arc::new(Self { dir: dir.to_owned(), queued: AtomicUsize::new(0), dropped: AtomicU64::new(0) }))
+        Some(Arc::new(Self { dir: dir.into(), queued: AtomicUsize::new(0), dropped: AtomicU64::new(0) }))
     }
 }
 
@@ -43,9 +44,14 @@ struct Entry {
     text: Vec<u8>,
 }
 
+/// Grows with what waits in it, up to `max`.
 #[derive(Debug)]
 struct Queue {
-    entries: ArrayQueue<Entry>,
+    entries: SegQueue<Entry>,
+    waiting: AtomicUsize,
+    max: usize,
+    /// Logs that lost lines since they last owned up to it.
+    owing: SegQueue<Arc<AppLog>>,
     spare: ArrayQueue<Vec<u8>>,
     asleep: AtomicBool,
     stop: AtomicBool,
@@ -64,7 +70,10 @@ pub(crate) struct AccessLog {
 impl AccessLog {
     pub(crate) fn start(queue: usize, per_app: usize) -> std::io::Result<Self> {
         let queue = Arc::new(Queue {
-            entries: ArrayQueue::new(queue.max(1)),
+            entries: SegQueue::new(),
+            waiting: AtomicUsize::new(0),
+            max: queue.max(1),
+            owing: SegQueue::new(),
             spare: ArrayQueue::new(SPARE),
             asleep: AtomicBool::new(false),
             stop: AtomicBool::new(false),
@@ -80,21 +89,29 @@ impl AccessLog {
         if log.queued.fetch_add(1, Ordering::Relaxed) >= self.per_app {
             return self.drop_line(log);
         }
-        let mut text = self.queue.spare.pop().unwrap_or_default();
-        line.write(&mut text);
-        let entry = Entry { log: Arc::clone(log), at: SystemTime::now(), text };
-        if self.queue.entries.push(entry).is_err() {
+        if self.queue.waiting.fetch_add(1, Ordering::Relaxed) >= self.queue.max {
+            self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
             return self.drop_line(log);
         }
+        let mut text = self.queue.spare.pop().unwrap_or_default();
+        line.write(&mut text);
+        self.queue.entries.push(Entry { log: Arc::clone(log), at: SystemTime::now(), text });
+        self.wake();
+    }
+
+    fn wake(&self) {
         if self.queue.asleep.swap(false, Ordering::SeqCst) {
             self.writer.unpark();
         }
     }
 
-    fn drop_line(&self, log: &AppLog) {
+    fn drop_line(&self, log: &Arc<AppLog>) {
         log.queued.fetch_sub(1, Ordering::Relaxed);
-        log.dropped.fetch_add(1, Ordering::Relaxed);
         self.queue.dropped.fetch_add(1, Ordering::Relaxed);
+        if log.dropped.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.queue.owing.push(Arc::clone(log));
+            self.wake();
+        }
     }
 
     pub(crate) fn dropped(&self) -> u64 {

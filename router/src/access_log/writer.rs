@@ -1,8 +1,7 @@
 //! The thread that writes request lines.
 
 use std::collections::HashMap;
-
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ use super::{AppLog, Entry, Queue};
 const GATHER: Duration = Duration::from_millis(5);
 /// Lines taken from the queue for one round of writes.
 const BATCH: usize = 8192;
-/// Files kept open; when there are more apps, all are closed and opened again as needed.
+/// Files kept open; when there are more apps, those used longest ago are closed and opened again as needed.
 const MAX_OPEN: usize = 256;
 
 pub(super) fn run(queue: &Arc<Queue>) {
@@ -27,7 +26,7 @@ pub(super) fn run(queue: &Arc<Queue>) {
                 return;
             }
             queue.asleep.store(true, Ordering::SeqCst);
-            if queue.entries.is_empty() && !queue.stop.load(Ordering::SeqCst) {
+            if queue.entries.is_empty() && queue.owing.is_empty() && !queue.stop.load(Ordering::SeqCst) {
                 std::thread::park();
             }
             queue.asleep.store(false, Ordering::SeqCst);
@@ -40,20 +39,20 @@ pub(super) fn run(queue: &Arc<Queue>) {
 
 /// Writes one batch. False if there was nothing to write.
 fn drain(queue: &Queue, files: &mut Files) -> bool {
-    let mut batches: HashMap<PathBuf, (Arc<AppLog>, Vec<Entry>)> = HashMap::new();
+    let mut batches: HashMap<*const AppLog, (Arc<AppLog>, Vec<Entry>)> = HashMap::new();
     for _ in 0..BATCH {
         let Some(entry) = queue.entries.pop() else { break };
+        queue.waiting.fetch_sub(1, Ordering::Relaxed);
         entry.log.queued.fetch_sub(1, Ordering::Relaxed);
-        if let Some((_, entries)) = batches.get_mut(&entry.log.dir) {
-            entries.push(entry);
-        } else {
-            batches.insert(entry.log.dir.clone(), (Arc::clone(&entry.log), vec![entry]));
-        }
+        batches.entry(Arc::as_ptr(&entry.log)).or_insert_with(|| (Arc::clone(&entry.log), Vec::new())).1.push(entry);
+    }
+    while let Some(log) = queue.owing.pop() {
+        batches.entry(Arc::as_ptr(&log)).or_insert_with(|| (log, Vec::new()));
     }
     let any = !batches.is_empty();
-    for (dir, (log, entries)) in batches {
-        let dropped = log.dropped.swap(0, Ordering::Relaxed);
-        files.append(&dir, &entries, dropped);
+    for (log, entries) in batches.into_values() {
+        let dropped = log.dropped.swap(0, Ordering::SeqCst);
+        files.append(&log.dir, &entries, dropped);
         for mut entry in entries {
             entry.text.clear();
             if entry.text.capacity() <= 4096 {
@@ -67,9 +66,15 @@ fn drain(queue: &Queue, files: &mut Files) -> bool {
 /// Open segment writers.
 #[derive(Default)]
 struct Files {
-    open: HashMap<PathBuf, SegmentWriter>,
+    open: HashMap<Box<Path>, Open>,
+    batches: u64,
     /// When a directory last could not be written, so that a full disk is reported once a minute and not for each batch.
     complained: Option<Instant>,
+}
+
+struct Open {
+    writer: SegmentWriter,
+    used: u64,
 }
 
 impl Files {
@@ -84,25 +89,34 @@ impl Files {
     }
 
     fn try_append(&mut self, dir: &Path, entries: &[Entry], dropped: u64) -> landfall_logs::Result<()> {
-        if self.open.len() >= MAX_OPEN && !self.open.contains_key(dir) {
-            self.open.clear();
+        self.batches += 1;
+        let used = self.batches;
+        if !self.open.contains_key(dir) {
+            self.make_room();
+            let identity = LogIdentity::new("heroku", "router").expect("two plain words");
+            let writer = SegmentWriter::open(dir, "router", identity)?;
+            self.open.insert(dir.into(), Open { writer, used });
         }
-        let writer = match self.open.entry(dir.to_owned()) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                let identity = LogIdentity::new("heroku", "router").expect("two plain words");
-                entry.insert(SegmentWriter::open(dir, "router", identity)?)
-            }
-        };
+        let Some(open) = self.open.get_mut(dir) else { return Ok(()) };
+        open.used = used;
         for entry in entries {
             let at = Timestamp::try_from(entry.at).unwrap_or_else(|_| Timestamp::now());
-            writer.append(at, &entry.text)?;
+            open.writer.append(at, &entry.text)?;
         }
         if dropped > 0 {
             let line = format!("Error L12 (Local buffer overflow): {dropped} messages dropped");
-            writer.append(Timestamp::now(), line.as_bytes())?;
+            open.writer.append(Timestamp::now(), line.as_bytes())?;
         }
-        writer.flush()
+        open.writer.flush()
+    }
+
+    /// Closes the half that was not used for longest.
+    fn make_room(&mut self) {
+        if self.open.len() >= MAX_OPEN {
+            let mut uses: Vec<u64> = self.open.values().map(|open| open.used).collect();
+            let (_, &mut median, _) = uses.select_nth_unstable(MAX_OPEN / 2);
+            self.open.retain(|_, open| open.used > median);
+        }
     }
 }
 

@@ -122,7 +122,7 @@ impl Client {
     /// Makes sure the router has what was last sent, also when it was restarted in between. Cheap when it has.
     pub async fn sync(&self) -> Result<(), ClientError> {
         let mut link = self.link.lock().await;
-        self.apply(&mut link, Operation::Stats).await
+        self.apply(&mut link, Operation::Ping).await
     }
 
     /// Returns when the last request through `backend` ended, or after `deadline`. Uses a connection of its own.

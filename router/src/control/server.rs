@@ -2,20 +2,21 @@
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::types::{AppStats, BackendStats, Drained, Operation, Reply, ReplyBody, Request, Stats};
-use crate::persist;
+use crate::persist::TableFile;
+use crate::routes::Routes;
 use crate::serve::Shared;
 
 /// Connections of controllers at one time; one is in use.
@@ -27,9 +28,8 @@ const MAX_REPLIES: usize = 64;
 #[derive(Debug)]
 pub(crate) struct ControlServer {
     shared: Arc<Shared>,
-    table_file: PathBuf,
     /// Held while a change is made and written, so that the file follows the table.
-    changes: Mutex<()>,
+    table_file: Arc<Mutex<TableFile>>,
     shutdown: CancellationToken,
 }
 
@@ -48,8 +48,8 @@ pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
 }
 
 impl ControlServer {
-    pub(crate) fn new(shared: Arc<Shared>, table_file: PathBuf, shutdown: CancellationToken) -> Arc<Self> {
-        Arc::new(Self { shared, table_file, changes: Mutex::new(()), shutdown })
+    pub(crate) fn new(shared: Arc<Shared>, table_file: TableFile, shutdown: CancellationToken) -> Arc<Self> {
+        Arc::new(Self { shared, table_file: Arc::new(Mutex::new(table_file)), shutdown })
     }
 
     /// Accepts controllers until shutdown.
@@ -125,40 +125,18 @@ impl ControlServer {
                 return;
             }
             Operation::Stats => ReplyBody::Stats(self.stats()),
+            Operation::Ping => ReplyBody::Pong { generation: self.shared.routes.generation() },
             change => self.apply(change).await,
         };
         send(replies, id, body).await;
     }
 
-    async fn apply(&self, operation: Operation) -> ReplyBody {
-        let _changing = self.changes.lock().await;
-        let routes = &self.shared.routes;
-        let (generation, result) = match operation {
-            Operation::ReplaceTable { table } => {
-                let generation = table.generation;
-                routes.replace_table(table);
-                (generation, Ok(()))
-            }
-            Operation::ReplaceApp { generation, app } => (generation, routes.replace_app(generation, app)),
-            Operation::RemoveApp { generation, app } => (generation, routes.remove_app(generation, &app)),
-            Operation::Drain { .. } | Operation::Stats => return ReplyBody::Refused { reason: "not a change".to_owned() },
-        };
-        if let Err(stale) = result {
-            return ReplyBody::Refused { reason: stale.to_string() };
-        }
-        ReplyBody::Applied { generation, persisted: self.save().await }
-    }
-
-    async fn save(&self) -> bool {
-        let (shared, path) = (Arc::clone(&self.shared), self.table_file.clone());
-        let saved = tokio::task::spawn_blocking(move || persist::save(&path, &shared.routes.snapshot())).await;
-        match saved.map_err(io::Error::other).and_then(|saved| saved) {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::error!(path = %self.table_file.display(), %error, "cannot write the table; a restart would bring back an older one");
-                false
-            }
-        }
+    async fn apply(&self, change: Operation) -> ReplyBody {
+        let file = Arc::clone(&self.table_file).lock_owned().await;
+        let shared = Arc::clone(&self.shared);
+        // Not on the threads that serve requests: a table may be large and a disk slow.
+        let done = tokio::task::spawn_blocking(move || apply(&shared.routes, file, change)).await;
+        done.unwrap_or_else(|_| ReplyBody::Refused { reason: "the router made a mistake; its log says which".to_owned() })
     }
 
     async fn drain(&self, backend: &str, deadline_ms: u64) -> Drained {
@@ -172,7 +150,7 @@ impl ControlServer {
         let apps = apps
             .iter()
             .map(|app| AppStats {
-                id: app.id.clone(),
+                id: app.id.to_string(),
                 requests: app.requests.load(Ordering::Relaxed),
                 bytes: app.bytes.load(Ordering::Relaxed),
                 waiting: app.waiting.load(Ordering::Relaxed) as u64,
@@ -181,7 +159,7 @@ impl ControlServer {
                     .backends
                     .iter()
                     .map(|backend| BackendStats {
-                        id: backend.id.clone(),
+                        id: backend.id.to_string(),
                         requests: backend.requests.load(Ordering::Relaxed),
                         active: backend.load(),
                         tunnels: backend.tunnels(),
@@ -194,9 +172,31 @@ impl ControlServer {
             connections: self.shared.admission.count() as u64,
             requests: self.shared.requests.load(Ordering::Relaxed),
             log_lines_dropped: self.shared.log.dropped(),
+            platform_errors: self.shared.platform_errors.load(Ordering::Relaxed),
+            idle_upstreams: self.shared.pool.count() as u64,
             apps,
         }
     }
+}
+
+fn apply(routes: &Routes, mut file: OwnedMutexGuard<TableFile>, change: Operation) -> ReplyBody {
+    let (generation, result) = match &change {
+        Operation::ReplaceTable { table } => {
+            routes.replace_table(table);
+            (table.generation, Ok(()))
+        }
+        Operation::ReplaceApp { generation, app } => (*generation, routes.replace_app(*generation, app)),
+        Operation::RemoveApp { generation, app } => (*generation, routes.remove_app(*generation, app)),
+        Operation::Drain { .. } | Operation::Stats | Operation::Ping => return ReplyBody::Refused { reason: "not a change".to_owned() },
+    };
+    if let Err(stale) = result {
+        return ReplyBody::Refused { reason: stale.to_string() };
+    }
+    let saved = file.change(&change, || routes.snapshot());
+    if let Err(error) = &saved {
+        tracing::error!(%error, "cannot write the route table; a restart would bring back an older one");
+    }
+    ReplyBody::Applied { generation, persisted: saved.is_ok() }
 }
 
 /// Our own user, or root.

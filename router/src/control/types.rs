@@ -107,6 +107,8 @@ pub enum Operation {
     },
     /// What happened so far.
     Stats,
+    /// Is anybody there?
+    Ping,
 }
 
 /// One line from the router.
@@ -134,6 +136,11 @@ pub enum ReplyBody {
     Drained(Drained),
     /// To [`Operation::Stats`].
     Stats(Stats),
+    /// To [`Operation::Ping`].
+    Pong {
+        /// Of the table in force.
+        generation: u64,
+    },
     /// Refused; nothing changed.
     Refused {
         /// Why, in words.
@@ -161,6 +168,12 @@ pub struct Stats {
     pub requests: u64,
     /// Log lines dropped because the disk was too slow (L12).
     pub log_lines_dropped: u64,
+    /// Requests that failed for a reason of the platform's own (H99).
+    #[serde(default)]
+    pub platform_errors: u64,
+    /// Idle connections to dynos.
+    #[serde(default)]
+    pub idle_upstreams: u64,
     /// By app, in the order of their ids.
     pub apps: Vec<AppStats>,
 }

@@ -2,11 +2,16 @@
 //!
 //! The library splits lines into names and values; what those may be is decided here (rules H1 to H4).
 
+mod fields;
+mod target;
+
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::token::{decimal, is_token, is_value, list, put_decimal};
+use super::token::{is_token, put_decimal};
 use super::{Framing, host};
+use fields::{Seen, connection_names, is_ours};
+use target::{Path, split_target};
 
 /// A head that is refused, with the status the client gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -236,140 +241,6 @@ fn version_reject(head: &[u8]) -> Reject {
 /// Kept as it came; anything else is replaced.
 fn good_request_id(id: &[u8]) -> bool {
     (20..=200).contains(&id.len()) && id.iter().all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-'))
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Path<'a> {
-    prefix: &'a [u8],
-    rest: &'a [u8],
-}
-
-/// The authority of an absolute-form target, and the path and query byte for byte.
-fn split_target<'a>(method: &[u8], target: &'a [u8]) -> Result<(Option<&'a [u8]>, Path<'a>), Reject> {
-    if method == b"CONNECT" {
-        return Err(Reject(405));
-    }
-    if target.first() == Some(&b'/') || (target == b"*" && method == b"OPTIONS") {
-        return Ok((None, Path { prefix: b"", rest: target }));
-    }
-    let scheme = [&b"http://"[..], b"https://"]
-        .into_iter()
-        .find(|scheme| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
-        .ok_or(Reject(400))?;
-    let rest = &target[scheme.len()..];
-    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
-    let (authority, rest) = rest.split_at(end);
-    let prefix: &[u8] = match rest.first() {
-        Some(b'/') => b"",
-        None if method == b"OPTIONS" => b"*",
-        _ => b"/",
-    };
-    Ok((Some(authority), Path { prefix, rest }))
-}
-
-/// Headers that are not passed on as they came: hop by hop, or written anew. `_` counts as `-`, since many apps cannot tell them apart.
-fn is_ours(name: &[u8]) -> bool {
-    let is =
-        |other: &[u8]| name.iter().zip(other).all(|(&byte, &other)| byte.to_ascii_lowercase() == other || (byte == b'_' && other == b'-'));
-    match name.len() {
-        2 => is(b"te"),
-        4 => is(b"host"),
-        7 => is(b"trailer") || is(b"upgrade"),
-        10 => is(b"connection") || is(b"keep-alive"),
-        12 => is(b"x-request-id") || is(b"connect-time"),
-        14 => is(b"content-length") || is(b"http2-settings"),
-        15 => is(b"x-forwarded-for") || is(b"x-request-start"),
-        16 => is(b"x-forwarded-port") || is(b"proxy-connection"),
-        17 => is(b"x-forwarded-proto") || is(b"transfer-encoding"),
-        _ => false,
-    }
-}
-
-/// What the headers say about framing and routing.
-struct Seen<'h> {
-    host: Option<&'h [u8]>,
-    framing: Framing,
-    close: bool,
-    keep_alive: bool,
-    names_others: bool,
-    upgrade: Option<&'h [u8]>,
-    bad_expectation: bool,
-    request_id: Option<&'h [u8]>,
-}
-
-impl<'h> Seen<'h> {
-    fn collect(headers: &[httparse::Header<'h>], max_name: usize, is_http11: bool) -> Result<Self, Reject> {
-        let mut seen = Self {
-            host: None,
-            framing: Framing::None,
-            close: false,
-            keep_alive: false,
-            names_others: false,
-            upgrade: None,
-            bad_expectation: false,
-            request_id: None,
-        };
-        let (mut hosts, mut lengths, mut codings, mut ids, mut wants_upgrade) = (0, 0, 0, 0, false);
-        for header in headers {
-            let (name, value) = (header.name.as_bytes(), header.value);
-            if name.len() > max_name {
-                return Err(Reject(431));
-            }
-            if !is_token(name) || !is_value(value) {
-                return Err(Reject(400));
-            }
-            let is = |other: &str| header.name.eq_ignore_ascii_case(other);
-            match name.len() {
-                4 if is("host") => {
-                    hosts += 1;
-                    seen.host = Some(value);
-                }
-                6 if is("expect") => seen.bad_expectation |= !value.eq_ignore_ascii_case(b"100-continue"),
-                7 if is("upgrade") => seen.upgrade = Some(value),
-                10 if is("connection") => {
-                    for member in list(value) {
-                        match member.len() {
-                            5 if member.eq_ignore_ascii_case(b"close") => seen.close = true,
-                            7 if member.eq_ignore_ascii_case(b"upgrade") => wants_upgrade = true,
-                            10 if member.eq_ignore_ascii_case(b"keep-alive") => seen.keep_alive = true,
-                            _ => seen.names_others = true,
-                        }
-                    }
-                }
-                12 if is("x-request-id") => {
-                    ids += 1;
-                    seen.request_id = (ids == 1).then_some(value);
-                }
-                14 if is("content-length") => {
-                    lengths += 1;
-                    seen.framing = Framing::Length(decimal(value).ok_or(Reject(400))?);
-                }
-                17 if is("transfer-encoding") => {
-                    codings += 1;
-                    if !value.eq_ignore_ascii_case(b"chunked") {
-                        return Err(Reject(400));
-                    }
-                    seen.framing = Framing::Chunked;
-                }
-                _ => {}
-            }
-        }
-        if hosts != 1 || lengths + codings > 1 || (codings > 0 && !is_http11) {
-            return Err(Reject(400));
-        }
-        // No h2c: an app that agreed to it would speak a protocol that is not checked here.
-        let h2c = |value: &[u8]| list(value).any(|member| member.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"h2c")));
-        seen.upgrade = seen.upgrade.filter(|value| wants_upgrade && !value.is_empty() && !h2c(value));
-        Ok(seen)
-    }
-}
-
-/// Whether a `Connection` field says that this header is for us alone.
-fn connection_names(headers: &[httparse::Header<'_>], name: &[u8]) -> bool {
-    headers
-        .iter()
-        .filter(|header| header.name.eq_ignore_ascii_case("connection"))
-        .any(|header| list(header.value).any(|member| member.eq_ignore_ascii_case(name)))
 }
 
 #[cfg(test)]

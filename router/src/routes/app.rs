@@ -15,11 +15,13 @@ use crate::control::{AppRoutes, Mode};
 /// One app: what the table says now, and what outlives table changes.
 #[derive(Debug)]
 pub(crate) struct App {
-    pub(crate) id: String,
+    pub(crate) id: Arc<str>,
     state: ArcSwap<State>,
     /// Told when a slot is free, and when the state changed.
     pub(crate) wake: Notify,
     pub(crate) waiting: AtomicUsize,
+    /// Requests and WebSockets under way, those that wait included.
+    open: AtomicUsize,
     pub(crate) requests: AtomicU64,
     pub(crate) bytes: AtomicU64,
 }
@@ -30,6 +32,16 @@ pub(crate) struct State {
     removed: bool,
     pub(crate) backends: Vec<Arc<Backend>>,
     pub(crate) log: Option<Arc<AppLog>>,
+}
+
+/// One request or WebSocket of an app.
+#[derive(Debug)]
+pub(crate) struct Open(Arc<App>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What a request can do now.
@@ -49,10 +61,11 @@ pub(crate) enum Choice {
 impl App {
     pub(crate) fn new(routes: &AppRoutes) -> Arc<Self> {
         Arc::new(Self {
-            id: routes.id.clone(),
+            id: routes.id.as_str().into(),
             state: ArcSwap::from_pointee(State { mode: Mode::Booting, removed: false, backends: Vec::new(), log: None }),
             wake: Notify::new(),
             waiting: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         })
@@ -62,31 +75,41 @@ impl App {
         self.state.load()
     }
 
-    pub(crate) fn replace(&self, routes: &AppRoutes, backends: Vec<Arc<Backend>>) {
+    /// Makes this the state; returns the backends that are no longer in it.
+    pub(crate) fn replace(&self, routes: &AppRoutes, backends: Vec<Arc<Backend>>) -> Vec<Arc<Backend>> {
         let old = self.state.load_full();
         let log = AppLog::keep_or_open(old.log.as_ref(), routes.log_dir.as_deref());
         let state = Arc::new(State { mode: routes.mode, removed: false, backends, log });
         // In force first, then closed to those who still hold the old state: they ask again and find the new one.
         self.state.store(Arc::clone(&state));
-        for backend in &old.backends {
-            if !state.backends.iter().any(|kept| Arc::ptr_eq(kept, backend)) {
-                backend.retire();
-            }
-        }
-        self.wake.notify_waiters();
+        let mut gone = old.backends.clone();
+        gone.retain(|backend| !state.backends.iter().any(|kept| Arc::ptr_eq(kept, backend)));
+        self.retire(gone)
     }
 
-    pub(crate) fn remove(&self) {
+    /// It left the table. Returns the backends it had.
+    pub(crate) fn remove(&self) -> Vec<Arc<Backend>> {
         let old = self.state.load_full();
         self.state.store(Arc::new(State { mode: Mode::NoWeb, removed: true, backends: Vec::new(), log: old.log.clone() }));
-        for backend in &old.backends {
+        self.retire(old.backends.clone())
+    }
+
+    fn retire(&self, gone: Vec<Arc<Backend>>) -> Vec<Arc<Backend>> {
+        for backend in &gone {
             backend.retire();
         }
         self.wake.notify_waiters();
+        gone
+    }
+
+    /// Counts a request for as long as the result lives; `None` if the app has as many as it may.
+    pub(crate) fn open(self: &Arc<Self>, max: usize) -> Option<Open> {
+        let open = Open(Arc::clone(self));
+        (self.open.fetch_add(1, Ordering::Relaxed) < max).then_some(open)
     }
 
     /// Decides for one request. `tried` holds the ids of backends that already failed it and `failure` how the last one did.
-    pub(crate) fn choose(self: &Arc<Self>, random: u64, now_ms: u64, limits: &Limits, tried: &[String], failure: Option<Code>) -> Choice {
+    pub(crate) fn choose(self: &Arc<Self>, random: u64, now_ms: u64, limits: &Limits, tried: &[Arc<str>], failure: Option<Code>) -> Choice {
         let state = self.state.load();
         if state.removed {
             return Choice::Gone;

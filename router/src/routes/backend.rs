@@ -1,27 +1,24 @@
 //! One web dyno as requests see it: how busy it is, whether it answers, and its idle connections.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crossbeam_queue::ArrayQueue;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::app::App;
+use super::idle::{Idle, Pool};
 use crate::control::{self, Drained};
 use crate::serve::upstream::Upstream;
-
-/// Idle connections kept for each backend.
-const MAX_IDLE: usize = 64;
 
 /// One web dyno.
 #[derive(Debug)]
 pub(crate) struct Backend {
-    pub(crate) id: String,
+    pub(crate) id: Arc<str>,
     pub(crate) addr: SocketAddr,
-    pub(crate) dyno: String,
+    pub(crate) dyno: Box<str>,
     pub(crate) requests: AtomicU64,
     active: AtomicU32,
     tunnels: AtomicU32,
@@ -29,24 +26,23 @@ pub(crate) struct Backend {
     /// Milliseconds on the router's clock.
     quarantined_until: AtomicU64,
     timed_out: AtomicBool,
-    /// Made with the first connection that is kept: most apps of a large table are silent.
-    idle: OnceLock<ArrayQueue<Upstream>>,
+    pub(super) idle: Idle,
     drained: Notify,
 }
 
 impl Backend {
     pub(crate) fn new(wanted: &control::Backend) -> Self {
         Self {
-            id: wanted.id.clone(),
+            id: wanted.id.as_str().into(),
             addr: wanted.addr,
-            dyno: wanted.dyno.clone(),
+            dyno: wanted.dyno.as_str().into(),
             requests: AtomicU64::new(0),
             active: AtomicU32::new(0),
             tunnels: AtomicU32::new(0),
             removed: AtomicBool::new(false),
             quarantined_until: AtomicU64::new(0),
             timed_out: AtomicBool::new(false),
-            idle: OnceLock::new(),
+            idle: Idle::default(),
             drained: Notify::new(),
         }
     }
@@ -63,7 +59,7 @@ impl Backend {
     /// It left the table.
     pub(super) fn retire(&self) {
         self.removed.store(true, Ordering::SeqCst);
-        while self.pop_idle().is_some() {}
+        self.idle.close_all();
     }
 
     /// It is in the table (again).
@@ -71,8 +67,12 @@ impl Backend {
         self.removed.store(false, Ordering::SeqCst);
     }
 
-    pub(super) fn is_idle_leftover(&self) -> bool {
-        self.removed.load(Ordering::SeqCst) && self.active.load(Ordering::SeqCst) == 0 && self.tunnels.load(Ordering::SeqCst) == 0
+    pub(super) fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.active.load(Ordering::SeqCst) == 0 && self.tunnels.load(Ordering::SeqCst) == 0
     }
 
     /// Not in quarantine, or there for a reason that is worth another try when nobody else is left.
@@ -87,39 +87,18 @@ impl Backend {
     }
 
     /// An idle connection that is still good, as far as can be known without asking.
-    pub(crate) fn idle_connection(&self, max_idle: Duration, now: Instant) -> Option<Upstream> {
-        while let Some(upstream) = self.pop_idle() {
-            if upstream.is_fresh(max_idle, now) {
-                return Some(upstream);
-            }
-        }
-        None
-    }
-
-    fn pop_idle(&self) -> Option<Upstream> {
-        self.idle.get()?.pop()
+    pub(crate) fn idle_connection(&self, max_idle: Duration, now: Instant) -> Option<Box<Upstream>> {
+        self.idle.take(max_idle, now)
     }
 
     /// Gives a connection back for another request.
-    pub(crate) fn keep(&self, upstream: Upstream) {
-        if !self.removed.load(Ordering::SeqCst) {
-            // A full queue drops the connection: there are enough.
-            let _ = self.idle.get_or_init(|| ArrayQueue::new(MAX_IDLE)).push(upstream);
-            if self.removed.load(Ordering::SeqCst) {
-                self.retire();
-            }
+    pub(crate) fn keep(self: &Arc<Self>, upstream: Box<Upstream>, pool: &Arc<Pool>) {
+        if self.removed.load(Ordering::SeqCst) {
+            return;
         }
-    }
-
-    /// Closes connections that were idle for too long or that the dyno closed.
-    pub(crate) fn close_idle(&self, max_idle: Duration, now: Instant) {
-        let Some(idle) = self.idle.get() else { return };
-        for _ in 0..idle.len() {
-            match idle.pop() {
-                Some(upstream) if upstream.is_fresh(max_idle, now) => drop(idle.push(upstream)),
-                Some(_) => {}
-                None => break,
-            }
+        pool.keep(self, upstream);
+        if self.removed.load(Ordering::SeqCst) {
+            self.retire();
         }
     }
 

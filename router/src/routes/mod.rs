@@ -2,6 +2,7 @@
 
 pub(crate) mod app;
 pub(crate) mod backend;
+pub(crate) mod idle;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,16 +34,33 @@ struct Hosts {
 #[derive(Debug, Default)]
 struct Book {
     generation: u64,
-    apps: BTreeMap<String, Known>,
+    apps: BTreeMap<Arc<str>, Known>,
     /// Also those that left the table and still have requests.
-    backends: HashMap<String, Arc<Backend>>,
+    backends: HashMap<Arc<str>, Arc<Backend>>,
+    /// Those that left the table and may still have requests.
+    leaving: Vec<Arc<Backend>>,
 }
 
 #[derive(Debug)]
 struct Known {
     generation: u64,
-    routes: AppRoutes,
+    name: Box<str>,
+    hosts: Box<[Box<str>]>,
+    /// All of it as it was sent, for the table file: one piece of text is a fifth of the same in strings.
+    text: Box<str>,
     live: Arc<App>,
+}
+
+impl Known {
+    fn new(generation: u64, routes: &AppRoutes, live: Arc<App>) -> Self {
+        let text = serde_json::to_string(routes).expect("strings and numbers only").into();
+        let hosts = routes.hosts.iter().map(|host| host.as_str().into()).collect();
+        Self { generation, name: routes.name.as_str().into(), hosts, text, live }
+    }
+
+    fn answers_as(&self, routes: &AppRoutes) -> bool {
+        *self.name == *routes.name && self.hosts.iter().map(|host| &**host).eq(routes.hosts.iter().map(String::as_str))
+    }
 }
 
 /// A later generation is in force.
@@ -82,34 +100,35 @@ impl Routes {
     }
 
     /// Makes `table` all there is.
-    pub(crate) fn replace_table(&self, table: Table) {
+    pub(crate) fn replace_table(&self, table: &Table) {
         let mut book = self.lock();
         book.generation = table.generation;
         let mut old = std::mem::take(&mut book.apps);
-        for routes in table.apps {
-            let live = old.remove(&routes.id).map_or_else(|| App::new(&routes), |known| known.live);
-            book.apply(&live, &routes);
-            book.apps.insert(routes.id.clone(), Known { generation: table.generation, routes, live });
+        for routes in &table.apps {
+            let live = old.remove(routes.id.as_str()).map_or_else(|| App::new(routes), |known| known.live);
+            book.apply(&live, routes);
+            book.apps.insert(Arc::clone(&live.id), Known::new(table.generation, routes, live));
         }
         for known in old.into_values() {
-            book.retire(&known.live);
+            book.leaving.extend(known.live.remove());
         }
         self.publish(&mut book);
     }
 
     /// Adds or replaces one app.
-    pub(crate) fn replace_app(&self, generation: u64, routes: AppRoutes) -> Result<(), Stale> {
+    pub(crate) fn replace_app(&self, generation: u64, routes: &AppRoutes) -> Result<(), Stale> {
         let mut book = self.lock();
         book.advance(generation, &routes.id)?;
-        let known = book.apps.remove(&routes.id);
-        let same_hosts = known.as_ref().is_some_and(|known| known.routes.name == routes.name && known.routes.hosts == routes.hosts);
-        let live = known.map_or_else(|| App::new(&routes), |known| known.live);
-        book.apply(&live, &routes);
-        book.apps.insert(routes.id.clone(), Known { generation, routes, live });
-        if !same_hosts {
+        let known = book.apps.remove(routes.id.as_str());
+        let same_hosts = known.as_ref().is_some_and(|known| known.answers_as(routes));
+        let live = known.map_or_else(|| App::new(routes), |known| known.live);
+        book.apply(&live, routes);
+        book.apps.insert(Arc::clone(&live.id), Known::new(generation, routes, live));
+        if same_hosts {
+            book.sweep();
+        } else {
             self.publish(&mut book);
         }
-        book.sweep();
         Ok(())
     }
 
@@ -118,16 +137,16 @@ impl Routes {
         let mut book = self.lock();
         book.advance(generation, id)?;
         if let Some(known) = book.apps.remove(id) {
-            book.retire(&known.live);
+            book.leaving.extend(known.live.remove());
             self.publish(&mut book);
         }
         Ok(())
     }
 
-    /// The table as it would be sent.
-    pub(crate) fn snapshot(&self) -> Table {
+    /// The table as it would be sent: its generation, and the JSON of each app.
+    pub(crate) fn snapshot(&self) -> (u64, Vec<Box<str>>) {
         let book = self.lock();
-        Table { generation: book.generation, apps: book.apps.values().map(|known| known.routes.clone()).collect() }
+        (book.generation, book.apps.values().map(|known| known.text.clone()).collect())
     }
 
     /// A backend in the table, or one that left it with requests still under way.
@@ -135,8 +154,9 @@ impl Routes {
         self.lock().backends.get(id).cloned()
     }
 
-    pub(crate) fn backends(&self) -> Vec<Arc<Backend>> {
-        self.lock().backends.values().cloned().collect()
+    /// Of the table in force.
+    pub(crate) fn generation(&self) -> u64 {
+        self.lock().generation
     }
 
     /// Generation and apps, for statistics.
@@ -154,14 +174,14 @@ impl Routes {
         // The platform's own names first: no app's domain can take another app's default host.
         for domain in &self.platform_domains {
             for known in book.apps.values() {
-                let host = format!("{}.{domain}", known.routes.name);
+                let host = format!("{}.{domain}", known.name);
                 if is_table_host(&host) {
                     hosts.exact.entry(host.into()).or_insert_with(|| Arc::clone(&known.live));
                 }
             }
         }
         for known in book.apps.values() {
-            for host in &known.routes.hosts {
+            for host in &known.hosts {
                 self.add_host(&mut hosts, host, known);
             }
         }
@@ -177,12 +197,12 @@ impl Routes {
         let covers_platform =
             host.starts_with("*.") && self.platform_domains.iter().any(|domain| within(domain, name) || within(name, domain));
         if !is_table_host(host) || covers_platform {
-            tracing::warn!(app.id = %known.routes.id, host, "host is not valid or covers the platform's domain; it is not routed");
+            tracing::warn!(app.id = %known.live.id, host, "host is not valid or covers the platform's domain; it is not routed");
             return;
         }
         let owner = map.entry(name.into()).or_insert_with(|| Arc::clone(&known.live));
         if !Arc::ptr_eq(owner, &known.live) {
-            tracing::warn!(app.id = %known.routes.id, other.id = %owner.id, host, "host belongs to another app; it stays there");
+            tracing::warn!(app.id = %known.live.id, other.id = %owner.id, host, "host belongs to another app; it stays there");
         }
     }
 }
@@ -207,27 +227,32 @@ impl Book {
     fn apply(&mut self, live: &Arc<App>, routes: &AppRoutes) {
         let mut backends = Vec::with_capacity(routes.backends.len());
         for wanted in &routes.backends {
-            let backend = match self.backends.get(&wanted.id) {
+            let backend = match self.backends.get(wanted.id.as_str()) {
                 Some(known) if known.addr == wanted.addr => Arc::clone(known),
                 _ => {
                     let new = Arc::new(Backend::new(wanted));
-                    self.backends.insert(wanted.id.clone(), Arc::clone(&new));
+                    self.backends.insert(Arc::clone(&new.id), Arc::clone(&new));
                     new
                 }
             };
             backend.restore();
             backends.push(backend);
         }
-        live.replace(routes, backends);
-    }
-
-    fn retire(&mut self, live: &Arc<App>) {
-        live.remove();
-        self.sweep();
+        self.leaving.extend(live.replace(routes, backends));
     }
 
     /// Forgets backends that are out of the table and idle.
     fn sweep(&mut self) {
-        self.backends.retain(|_, backend| !backend.is_idle_leftover());
+        let backends = &mut self.backends;
+        self.leaving.retain(|backend| {
+            if !backend.is_removed() {
+                return false;
+            }
+            let idle = backend.is_idle();
+            if idle && backends.get(&backend.id).is_some_and(|known| Arc::ptr_eq(known, backend)) {
+                backends.remove(&backend.id);
+            }
+            !idle
+        });
     }
 }

@@ -56,7 +56,7 @@ impl Admitted {
         Some(Self { shared: Arc::clone(shared), ip, key, waker })
     }
 
-    /// Wakes this task when the router stops. Look at `stopping` after calling it.
+    /// Wakes this task when the router stops, and again when it cannot wait any longer. Look at `Shared::stop` after calling it.
     pub(crate) fn wake_on_stop(&self, waker: &Waker) {
         self.waker.register(waker);
     }
@@ -84,10 +84,13 @@ impl Admission {
         self.lock().wakers.len()
     }
 
-    /// Lets idle connections see that the router stops.
+    /// Lets connections see how far the router has come with stopping. A task keeps its waker for life: it stays registered.
     pub(crate) fn wake_all(&self) {
-        for waker in self.lock().wakers.values() {
-            waker.wake();
+        for registered in self.lock().wakers.values() {
+            if let Some(waker) = registered.take() {
+                registered.register(&waker);
+                waker.wake();
+            }
         }
     }
 }

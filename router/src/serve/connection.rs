@@ -3,7 +3,6 @@
 use std::future::Future as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,7 +12,7 @@ use tokio::time::Instant;
 use super::Shared;
 use super::accept::Admitted;
 use super::buffer::Buffer;
-use super::deadline::Deadline;
+use super::deadline::{Deadline, Over};
 use super::exchange::exchange;
 use super::relay::Scratch;
 use super::reply::{self, Page};
@@ -55,13 +54,18 @@ enum Head {
 
 /// Serves a connection until it ends.
 pub(crate) async fn serve<T: Transport>(client: T, peer: SocketAddr, local_port: u16, admitted: Admitted, shared: Arc<Shared>) {
-    let timer = Deadline::new(Instant::now() + shared.limits.header_timeout);
+    let timer = Deadline::new(Instant::now() + shared.limits.header_timeout, Arc::clone(&shared.stop));
+    let register = std::future::poll_fn(|cx| {
+        admitted.wake_on_stop(cx.waker());
+        Poll::Ready(())
+    });
+    register.await;
     let (ahead, request, scratch) = (Buffer::default(), Request::default(), Scratch::default());
     let mut conn = Conn { client, ahead, request, scratch, timer, shared };
     let peer = peer.ip().to_canonical().to_string();
     let mut first = true;
     let next = loop {
-        let length = match conn.next_head(&admitted, first).await {
+        let length = match conn.next_head(first).await {
             Head::Complete(length) => length,
             Head::Bad(status) => break conn.refuse(status).await,
             Head::End => break Next::Cut,
@@ -85,7 +89,7 @@ pub(crate) async fn serve<T: Transport>(client: T, peer: SocketAddr, local_port:
 
 impl<T: Transport> Conn<T> {
     /// Waits for a complete head. Between requests the wait is longer, and ends when the router stops.
-    async fn next_head(&mut self, admitted: &Admitted, first: bool) -> Head {
+    async fn next_head(&mut self, first: bool) -> Head {
         let limits = &self.shared.limits;
         let head_limits = HeadLimits {
             first_line: limits.request_line,
@@ -121,18 +125,15 @@ impl<T: Transport> Conn<T> {
                 if let Poll::Ready(result) = read.as_mut().poll(cx) {
                     return Poll::Ready(Some(result));
                 }
-                if waiting_for_first_byte {
-                    admitted.wake_on_stop(cx.waker());
-                    if shared.stopping.load(Ordering::SeqCst) {
-                        return Poll::Ready(None);
-                    }
+                if waiting_for_first_byte && shared.stop.has_begun() {
+                    return Poll::Ready(None);
                 }
-                timer.poll(cx, due).map(|()| None)
+                timer.poll(cx, due).map(|_| None)
             })
             .await;
             match result {
                 Some(Ok(1..)) => {}
-                None if !waiting_for_first_byte => return Head::Bad(408),
+                None if !waiting_for_first_byte && !self.shared.stop.is_forced() => return Head::Bad(408),
                 _ => return Head::End,
             }
             if waiting_for_first_byte {
@@ -151,7 +152,7 @@ impl<T: Transport> Conn<T> {
 
     /// Sends a page. The connection is kept only if asked for and nothing of the request is left to read.
     pub(crate) async fn page(&mut self, status: u16, body: &str, is_head: bool, keep_alive: bool) -> Next {
-        let keep_alive = keep_alive && !self.shared.stopping.load(Ordering::Relaxed);
+        let keep_alive = keep_alive && !self.shared.stop.has_begun();
         let due = Instant::now() + self.shared.limits.idle;
         let page = Page { status, body, is_head, keep_alive };
         match reply::send(&mut self.client, &mut self.scratch.to_client, &mut self.timer, due, &page).await {
@@ -180,7 +181,7 @@ impl<T: Transport> Conn<T> {
                     Poll::Ready(_) => return Poll::Ready(Some(Watched::ClientLeft)),
                     Poll::Pending => {}
                 }
-                timer.poll(cx, due).map(|()| Some(Watched::Late))
+                timer.poll(cx, due).map(|over| Some(Watched::Over(over)))
             })
             .await;
             if let Some(event) = event {
@@ -215,5 +216,5 @@ impl<T: Transport> Conn<T> {
 pub(crate) enum Watched<O> {
     Done(O),
     ClientLeft,
-    Late,
+    Over(Over),
 }

@@ -6,7 +6,8 @@ use tokio::time::Instant;
 
 use super::connection::{Conn, Next, Watched};
 use super::progress::Progress;
-use super::relay::{Failure, is_sound_so_far, relay};
+use super::rechunk::is_sound_so_far;
+use super::relay::{Failure, relay};
 use super::transport::Transport;
 use super::tunnel::tunnel;
 use super::upstream::Upstream;
@@ -57,7 +58,10 @@ pub(crate) async fn exchange<T: Transport>(conn: &mut Conn<T>) -> Next {
         let is_head = conn.request.is_head();
         conn.page(status, &body, is_head, false).await
     } else {
-        route(conn, &app, &mut trip).await
+        match app.open(conn.shared.limits.connections_per_app) {
+            Some(_open) => route(conn, &app, &mut trip).await,
+            None => fail(conn, &mut trip, Code::H22).await,
+        }
     };
     app.bytes.fetch_add(trip.bytes, Ordering::Relaxed);
     log::<T>(conn, &app, &trip);
@@ -79,7 +83,7 @@ fn refusal<T>(conn: &Conn<T>) -> Option<u16> {
 async fn route<T: Transport>(conn: &mut Conn<T>, app: &Arc<App>, trip: &mut Trip) -> Next {
     let arrived = Instant::now();
     let head_length = conn.request.len();
-    let mut tried: Vec<String> = Vec::new();
+    let mut tried: Vec<Arc<str>> = Vec::new();
     let mut failure = None;
     let mut repeated = false;
     loop {
@@ -97,10 +101,12 @@ async fn route<T: Transport>(conn: &mut Conn<T>, app: &Arc<App>, trip: &mut Trip
         let upstream = match connect(conn, &slot, repeated, trip).await {
             Ok(upstream) => upstream,
             Err(Code::H27) => return cut(trip, Code::H27),
+            // Neither is the dyno's fault.
+            Err(code @ (Code::H24 | Code::H99)) => return fail(conn, trip, code).await,
             Err(code) => {
                 let until = conn.shared.now_ms() + conn.shared.limits.quarantine.as_millis() as u64;
                 slot.backend.quarantine(until, code == Code::H19);
-                tried.push(slot.backend.id.clone());
+                tried.push(Arc::clone(&slot.backend.id));
                 failure = Some(code);
                 continue;
             }
@@ -121,6 +127,9 @@ async fn route<T: Transport>(conn: &mut Conn<T>, app: &Arc<App>, trip: &mut Trip
 }
 
 async fn fail<T: Transport>(conn: &mut Conn<T>, trip: &mut Trip, code: Code) -> Next {
+    if code == Code::H99 {
+        conn.shared.platform_errors.fetch_add(1, Ordering::Relaxed);
+    }
     trip.code = Some(code);
     trip.status = code.status();
     let body = conn.shared.pages.error(code, code.status());
@@ -140,7 +149,7 @@ async fn wait_for_slot<T: Transport>(
     conn: &mut Conn<T>,
     app: &Arc<App>,
     arrived: Instant,
-    tried: &[String],
+    tried: &[Arc<str>],
     failure: Option<Code>,
 ) -> Result<Option<Slot>, Code> {
     let shared = Arc::clone(&conn.shared);
@@ -166,7 +175,7 @@ async fn wait_for_slot<T: Transport>(
         match conn.watched(due, wake).await {
             Watched::Done(()) => {}
             Watched::ClientLeft => return Err(Code::H27),
-            Watched::Late => return Err(late),
+            Watched::Over(over) => return Err(over.code(late)),
         }
     }
 }
@@ -188,7 +197,7 @@ impl Drop for Waiting<'_> {
 }
 
 /// An idle connection where a lost one could be made good by sending again; a new one otherwise.
-async fn connect<T: Transport>(conn: &mut Conn<T>, slot: &Slot, repeated: bool, trip: &mut Trip) -> Result<Upstream, Code> {
+async fn connect<T: Transport>(conn: &mut Conn<T>, slot: &Slot, repeated: bool, trip: &mut Trip) -> Result<Box<Upstream>, Code> {
     let now = Instant::now();
     if conn.request.may_repeat()
         && !repeated
@@ -202,7 +211,7 @@ async fn connect<T: Transport>(conn: &mut Conn<T>, slot: &Slot, repeated: bool, 
     let result = match conn.watched(now + patience * 2, Upstream::connect(slot.backend.addr, patience)).await {
         Watched::Done(result) => result,
         Watched::ClientLeft => Err(Code::H27),
-        Watched::Late => Err(Code::H19),
+        Watched::Over(over) => Err(over.code(Code::H19)),
     };
     trip.connect_ms = now.elapsed().as_millis() as u64;
     result
@@ -211,7 +220,7 @@ async fn connect<T: Transport>(conn: &mut Conn<T>, slot: &Slot, repeated: bool, 
 async fn attempt<T: Transport>(
     conn: &mut Conn<T>,
     mut slot: Slot,
-    mut upstream: Upstream,
+    mut upstream: Box<Upstream>,
     head_length: usize,
     trip: &mut Trip,
     repeated: bool,
@@ -223,7 +232,7 @@ async fn attempt<T: Transport>(
     let asked = Asked {
         is_head: request.is_head(),
         is_http11: request.is_http11,
-        keep_alive: request.keep_alive && !shared.stopping.load(Ordering::Relaxed),
+        keep_alive: request.keep_alive && !shared.stop.has_begun(),
         upgrade: request.upgrade,
     };
     let head = request.finish(trip.connect_ms, head_length);
@@ -250,7 +259,7 @@ async fn attempt<T: Transport>(
             let (bytes, ended) = tunnel(&mut conn.client, &mut conn.ahead, &mut upstream, &mut conn.timer, shared.limits.idle).await;
             trip.service_ms = progress.service_ms();
             trip.bytes = bytes;
-            trip.code = ended.is_err().then_some(Code::H15);
+            trip.code = ended.err();
             Attempt::Ended(Next::Cut)
         }
         Ok(response) => {
@@ -258,7 +267,7 @@ async fn attempt<T: Transport>(
             if complete && response.keep_alive && upstream.buffer.is_empty() {
                 upstream.idle_since = Instant::now();
                 upstream.buffer.shrink();
-                slot.backend.keep(upstream);
+                slot.backend.keep(upstream, &shared.pool);
             }
             Attempt::Ended(if complete && response.keep_client { Next::Keep } else { Next::Linger })
         }

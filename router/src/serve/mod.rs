@@ -4,15 +4,20 @@ pub(crate) mod accept;
 mod buffer;
 mod connection;
 mod deadline;
+mod download;
 mod exchange;
 mod progress;
+mod rechunk;
 mod relay;
 mod reply;
+pub(crate) mod stop;
 mod transport;
 mod tunnel;
+mod upload;
 pub(crate) mod upstream;
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tokio::time::Instant;
 
@@ -20,18 +25,23 @@ use crate::access_log::AccessLog;
 use crate::config::Limits;
 use crate::pages::Pages;
 use crate::routes::Routes;
+use crate::routes::idle::Pool;
+use stop::Stop;
 
 /// What every connection sees.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) routes: Routes,
+    pub(crate) pool: Arc<Pool>,
     pub(crate) limits: Limits,
     pub(crate) pages: Pages,
     pub(crate) log: AccessLog,
     pub(crate) admission: accept::Admission,
     pub(crate) requests: AtomicU64,
     pub(crate) accept_failures: AtomicU64,
-    pub(crate) stopping: AtomicBool,
+    /// Requests that failed for a reason of the platform's own (H99).
+    pub(crate) platform_errors: AtomicU64,
+    pub(crate) stop: Arc<Stop>,
     pub(crate) started: Instant,
 }
 

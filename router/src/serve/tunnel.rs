@@ -1,6 +1,7 @@
 //! After 101: bytes both ways, until both sides are done or nothing moved for too long.
 
 use std::future::Future as _;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -11,16 +12,16 @@ use super::buffer::Buffer;
 use super::deadline::Deadline;
 use super::transport::Transport;
 use super::upstream::Upstream;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::code::Code;
 
-/// Passes bytes on. `Err` if it had to be cut for silence; the count is of bytes sent to the client.
+/// Passes bytes on. `Err` if it had to be cut; the count is of bytes sent to the client.
 pub(crate) async fn tunnel<T: Transport>(
     client: &mut T,
     ahead: &mut Buffer,
     upstream: &mut Upstream,
     timer: &mut Deadline,
     idle: Duration,
-) -> (u64, Result<(), ()>) {
+) -> (u64, Result<(), Code>) {
     let base = Instant::now();
     let moved = AtomicU64::new(0);
     let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -37,7 +38,7 @@ pub(crate) async fn tunnel<T: Transport>(
         if back_done {
             return Poll::Ready(Ok(()));
         }
-        timer.poll(cx, base + Duration::from_micros(moved.load(Relaxed)) + idle).map(|()| Err(()))
+        timer.poll(cx, base + Duration::from_micros(moved.load(Relaxed)) + idle).map(|over| Err(over.code(Code::H15)))
     })
     .await;
     (down.load(Relaxed), result)

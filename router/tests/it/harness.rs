@@ -31,13 +31,11 @@ impl Rig {
     }
 
     pub(crate) async fn start_in(dir: Arc<tempfile::TempDir>, limits: Limits) -> Self {
-        let config = RouterConfig {
-            listen: vec![Listen::Tcp("127.0.0.1:0".parse().unwrap())],
-            control_socket: dir.path().join("router.sock"),
-            table_file: dir.path().join("state/table.json"),
-            limits,
-            ..RouterConfig::default()
-        };
+        let config = config(dir.path(), limits);
+        Self::start_as(dir, config).await
+    }
+
+    pub(crate) async fn start_as(dir: Arc<tempfile::TempDir>, config: RouterConfig) -> Self {
         let control = Client::new(&config.control_socket);
         // A runtime of its own, so that it can die as a process does: everything at once.
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -127,6 +125,17 @@ impl Drop for Rig {
     }
 }
 
+/// Everything in `dir`, on a free port.
+pub(crate) fn config(dir: &Path, limits: Limits) -> RouterConfig {
+    RouterConfig {
+        listen: vec![Listen::Tcp("127.0.0.1:0".parse().unwrap())],
+        control_socket: dir.join("router.sock"),
+        table_file: dir.join("state/table.json"),
+        limits,
+        ..RouterConfig::default()
+    }
+}
+
 fn plain(line: &str) -> String {
     let (stamp, rest) = line.split_once(' ').unwrap();
     assert!(stamp.len() == "2026-01-02T03:04:05.123456+00:00".len() && stamp.ends_with("+00:00"), "{line}");
@@ -143,6 +152,18 @@ pub(crate) async fn eventually<T>(mut probe: impl FnMut() -> Option<T>) -> T {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         if let Some(value) = probe() {
+            return value;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "it did not happen");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The same for probes that wait themselves.
+pub(crate) async fn eventually_async<T>(mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = probe().await {
             return value;
         }
         assert!(tokio::time::Instant::now() < deadline, "it did not happen");
