@@ -118,7 +118,7 @@ impl AccessLog {
         self.queue.dropped.load(Ordering::Relaxed)
     }
 
-    /// Writes what is queued, and ends. Blocks: call it when no request is left.
+    /// Writes what is queued, and ends. Blocks for as long as that takes: call it when no request is left.
     pub(crate) fn finish(&self) {
         self.queue.stop.store(true, Ordering::SeqCst);
         self.writer.unpark();
@@ -133,7 +133,6 @@ impl AccessLog {
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
-        self.queue.stop.store(true, Ordering::SeqCst);
-        self.writer.unpark();
+        self.finish();
     }
 }

@@ -52,7 +52,7 @@ fn make(generation: u64, (kind, id, dyno): (u8, u8, u8)) -> Operation {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// What was confirmed is there after a restart, at any point of any history.
     #[test]

@@ -97,9 +97,7 @@ impl Rig {
 
     /// The router dies on the spot: no draining, no farewell.
     pub(crate) async fn kill(mut self) -> Arc<tempfile::TempDir> {
-        self.runtime.take().unwrap().shutdown_background();
-        let socket = self.dir.path().join("router.sock");
-        eventually(|| std::os::unix::net::UnixStream::connect(&socket).is_err().then_some(())).await;
+        end(self.runtime.take().unwrap());
         Arc::clone(&self.dir)
     }
 
@@ -120,9 +118,14 @@ impl Drop for Rig {
     fn drop(&mut self) {
         self.stop.cancel();
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            end(runtime);
         }
     }
+}
+
+/// Returns when nothing of it runs any more, so that nobody makes its directory again. (A runtime may not wait within another.)
+fn end(runtime: tokio::runtime::Runtime) {
+    let _ = std::thread::spawn(move || runtime.shutdown_timeout(PATIENCE)).join();
 }
 
 /// Everything in `dir`, on a free port.

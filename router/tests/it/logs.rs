@@ -30,7 +30,7 @@ async fn dropped_lines_are_owned_up_to() {
         writer.write_all(b"GET /last HTTP/1.1\r\nHost: blog.localhost\r\nConnection: close\r\n\r\n").await.unwrap();
     };
     let mut answers = Vec::new();
-    let (_, read) = tokio::join!(send, within(reader.read_to_end(&mut answers)));
+    let ((), read) = tokio::join!(send, within(reader.read_to_end(&mut answers)));
     read.unwrap();
     let log_dirs = [rig.log_dir(), rig.dir.path().join("logs/app-2")];
     let dropped_in_all = rig.control.stats().await.unwrap().log_lines_dropped;

@@ -53,7 +53,13 @@ async fn a_slow_dyno_holds_the_client_back() {
 async fn a_slow_upload_is_let_through() {
     let limits = Limits { idle: Duration::from_millis(400), first_byte: Duration::from_millis(200), ..Limits::default() };
     let rig = Rig::start(limits).await;
-    let (addr, _) = answering_after_body(20).await;
+    let addr = dyno(|mut stream| async move {
+        while read_head(&mut stream).await.is_some() {
+            stream.read_exact(&mut [0; 20]).await.unwrap();
+            stream.write_all(HELLO.as_bytes()).await.unwrap();
+        }
+    })
+    .await;
     rig.blog(Mode::Serving, &[addr]).await;
     let mut client = rig.connect().await;
     client.write_all(b"POST / HTTP/1.1\r\nHost: blog.localhost\r\nContent-Length: 20\r\n\r\n").await.unwrap();
@@ -62,17 +68,6 @@ async fn a_slow_upload_is_let_through() {
         client.write_all(b"x").await.unwrap();
     }
     assert_eq!(status(&read_until(&mut client, "world!").await), 200);
-}
-
-async fn answering_after_body(length: usize) -> (std::net::SocketAddr, ()) {
-    let addr = dyno(move |mut stream| async move {
-        while read_head(&mut stream).await.is_some() {
-            stream.read_exact(&mut vec![0; length]).await.unwrap();
-            stream.write_all(HELLO.as_bytes()).await.unwrap();
-        }
-    })
-    .await;
-    (addr, ())
 }
 
 /// What follows a body is the next request, whatever the body looks like and however it was framed.
