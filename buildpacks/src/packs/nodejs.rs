@@ -92,6 +92,7 @@ impl Toolbox {
             command.env("HOME", home);
         }
         command.env("npm_config_cache", &self.downloads).env("npm_config_update_notifier", "false").env("npm_config_progress", "false");
+        command.env("npm_config_logs_max", "0"); // They would change the layer of downloads at each build.
         command.env("npm_package_config_node_gyp_nodedir", &self.node); // Headers are there: nothing to download.
         if self.manager.kind == Kind::Yarn {
             command.env("YARN_CACHE_FOLDER", &self.downloads);

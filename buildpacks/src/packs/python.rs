@@ -1,6 +1,7 @@
 //! `landfall/python`: the stack's Python, a virtual environment in a layer, and the app's requirements by pip, uv or poetry.
 
 mod install;
+mod uv;
 mod version;
 
 use std::path::Path;
@@ -137,7 +138,7 @@ fn names_local_code(line: &str) -> bool {
 
 /// Says again what the restored cache layers are for, without touching them.
 fn keep_caches(build: &Build) -> Result<(), Problem> {
-    for name in ["pip-cache", "uv-cache", "uv", "poetry"] {
+    for name in ["pip-cache", "uv-cache", "poetry-cache", "uv", "poetry"] {
         if build.layer_is(name, install::tool_key(name)) {
             build.layer_set(name, Types { cache: true, ..Types::default() }, install::tool_key(name))?;
         }

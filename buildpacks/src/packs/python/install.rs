@@ -3,13 +3,18 @@
 use std::path::Path;
 use std::process::Command;
 
+use super::uv::Uv;
 use super::{PYTHON, in_venv};
 use crate::command;
 use crate::contract::{Build, Problem, Types};
 
 /// The uv and poetry that lockfiles are installed with.
-const UV: &str = "uv==0.9.11";
-const POETRY: &str = "poetry==2.2.1";
+const UV: &str = "uv==0.13.9";
+/// With its plugin for mirrors: by itself poetry asks for pypi.org's JSON API, which mirrors do not have.
+const POETRY: &str = "poetry==2.5.1 poetry-plugin-pypi-mirror==0.6.5";
+
+/// The index of lockfiles that name none.
+pub(super) const PYPI: &str = "https://pypi.org/simple";
 
 /// Key of a tool's or cache's layer.
 pub(super) fn tool_key(layer: &str) -> &'static str {
@@ -39,18 +44,17 @@ pub(super) fn requirements(build: &mut Build, manager: &str, venv: &Path) -> Res
         "uv" => {
             let tool = tool(build, "uv", UV)?;
             let cache = build.layer_set("uv-cache", cache, tool_key("uv-cache"))?;
-            let mut command = in_venv(build, tool.join("bin/uv"));
-            command.args(["sync", "--locked", "--no-dev", "--no-progress"]).env("UV_PROJECT_ENVIRONMENT", venv).env("UV_CACHE_DIR", cache);
-            // The system's trust store: it holds the operator's CA too.
-            command.env("UV_NATIVE_TLS", "true");
-            command.env("UV_PYTHON", PYTHON).env("UV_PYTHON_DOWNLOADS", "never").env("UV_LINK_MODE", "copy");
-            command
+            let uv = Uv { program: tool.join("bin/uv"), cache, venv };
+            if Uv::mirrored(build)? { uv.by_mirror(build)? } else { uv.command(build, &["sync", "--locked", "--no-dev"]) }
         }
         "poetry" => {
             let tool = tool(build, "poetry", POETRY)?;
-            let mut command = in_venv(build, PYTHON);
-            command.args(["-m", "poetry", "sync", "--only", "main", "--no-interaction", "--no-ansi"]).env("PYTHONPATH", tool);
+            let cache = build.layer_set("poetry-cache", cache, tool_key("poetry-cache"))?;
+            let mut command = in_venv(build, tool.join("bin/poetry"));
+            command.args(["sync", "--only", "main", "--no-interaction", "--no-ansi"]);
             command.env("VIRTUAL_ENV", venv).env("POETRY_VIRTUALENVS_CREATE", "false");
+            command.env("POETRY_CACHE_DIR", &cache).env("POETRY_CONFIG_DIR", cache.join("config"));
+            command.env("POETRY_PYPI_MIRROR_URL", index("PIP_INDEX_URL").unwrap_or_else(|| format!("{PYPI}/")));
             command
         }
         _ => {
@@ -90,6 +94,11 @@ pub(super) fn environment(venv: &Path) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Another package index than pypi.org, by the variable that names it.
+pub(super) fn index(variable: &str) -> Option<String> {
+    std::env::var(variable).ok().filter(|url| !url.is_empty())
+}
+
 /// pip of the build image; PIP_* of the platform stay as they are.
 fn pip(build: &Build, cache: &Path) -> Command {
     let mut command = Command::new(PYTHON);
@@ -107,8 +116,9 @@ fn tool(build: &mut Build, layer: &str, requirement: &str) -> Result<std::path::
     build.layer_clear(layer)?;
     let path = build.layer_set(layer, types, "")?;
     let cache = build.layer_set("pip-cache", types, tool_key("pip-cache"))?;
+    self::venv(build, &path)?;
     let mut command = pip(build, &cache);
-    command.args(["install", "--quiet", "--no-input", "--target"]).arg(&path).arg(requirement);
+    command.arg("--python").arg(path.join("bin/python")).args(["install", "--quiet", "--no-input"]).args(requirement.split(' '));
     if !command::run(build, command)?.ok {
         return Err(Problem::new(format!(
             "{requirement} could not be installed; pip's message is above.\nIs the package index reachable? PIP_INDEX_URL names another one."
