@@ -1,4 +1,5 @@
-//! Whole-system tests: one binary, one Landfall on SQLite and one on PostgreSQL for most of them, their own for those that break things.
+//! Whole-system tests: one binary, one Landfall on SQLite and one on PostgreSQL for most of them, one for the languages, their own for those
+//! that break things.
 
 mod cases;
 
@@ -33,13 +34,14 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Two cores: more at once only makes every deadline harder to keep.
     arguments.test_threads.get_or_insert(2);
-    let shared =
-        [("sqlite", false), ("postgres", true)].map(|(name, postgres)| (name, Arc::new(Shared { postgres, running: Mutex::new(None) })));
+    // The languages' builds are slow beside the others', and no database makes a difference to them.
+    let shared = [("sqlite", false, cases::SHARED), ("postgres", true, cases::SHARED), ("languages", false, cases::LANGUAGES)]
+        .map(|(name, postgres, cases)| (name, Arc::new(Shared { postgres, running: Mutex::new(None) }), cases));
     let mut trials = Vec::new();
-    for (database, shared) in &shared {
-        for (name, test) in cases::SHARED {
+    for (group, shared, cases) in &shared {
+        for (name, test) in *cases {
             let shared = Arc::clone(shared);
-            trials.push(Trial::test(format!("{database}::{name}"), move || {
+            trials.push(Trial::test(format!("{group}::{name}"), move || {
                 let instance = shared.instance().map_err(|error| Failed::from(format!("{error:#}")))?;
                 test(&instance).map_err(|error| Failed::from(format!("{error:#}")))
             }));
@@ -50,7 +52,7 @@ fn main() -> ExitCode {
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     let mut code = conclusion.exit_code();
-    for (name, shared) in shared {
+    for (name, shared, _) in shared {
         let Some((instance, database)) = shared.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() else { continue };
         let down = instance.landfall(&["down"]).ok();
         let traces = instance.traces();

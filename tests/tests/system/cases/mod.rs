@@ -1,10 +1,13 @@
 //! The tests, by what a user is doing.
 
 mod bad_input;
+mod build_log;
 mod deploy;
 mod faults;
 mod machine;
+mod node;
 mod operate;
+mod python;
 
 use anyhow::Result;
 use landfall_tests::Instance;
@@ -40,6 +43,16 @@ pub(crate) const SHARED: &[SharedCase] = &[
     ("domains_and_maintenance", operate::domains_and_maintenance),
     ("listings_as_json", operate::listings_as_json),
     ("destroyed_apps_leave_nothing", operate::destroyed_apps_leave_nothing),
+];
+
+/// Builds of every language; once, on a Landfall that they share.
+pub(crate) const LANGUAGES: &[SharedCase] = &[
+    ("python_by_pip", python::by_pip),
+    ("python_by_uv", python::by_uv),
+    ("python_by_poetry", python::by_poetry),
+    ("django_and_hooks", python::django_and_hooks),
+    ("python_in_words", python::in_words),
+    ("node_by_every_manager", node::by_every_manager),
 ];
 
 pub(crate) const OWN: &[OwnCase] = &[
