@@ -6,7 +6,7 @@ mod command;
 pub mod contract;
 mod install;
 pub mod output;
-mod packs;
+pub mod packs;
 pub mod procfile;
 mod serve;
 pub mod shell;

@@ -11,9 +11,9 @@ use crate::detect::{self, Context};
 use crate::env::Env;
 use crate::plan::{PlanEntry, Require};
 use crate::report::{REPORT_FILE, Report, ReportedBuildpack, ReportedLayer, ReportedProcess, ReportedSbom};
-use crate::{Failure, files};
+use crate::{Failure, files, hints, sbom};
 
-const INVALID: u8 = 52;
+pub(crate) const INVALID: u8 = 52;
 
 #[derive(Debug, Default, Deserialize)]
 struct Launch {
@@ -118,7 +118,14 @@ pub(crate) fn from_environment() -> Result<(), Failure> {
 /// Detects and builds; the report is written and returned.
 pub(crate) fn build(context: &Context) -> Result<Report, Failure> {
     let detected = detect::detect(context)?;
-    let _ = std::fs::remove_dir_all(context.layers.join("sbom"));
+    sbom::restore(&context.layers)?;
+    if let ([only], Some(what)) = (&detected.group[..], hints::foreign(&context.app))
+        && only.buildpack.id == "landfall/procfile"
+    {
+        Output::stdout().warning(format!(
+            "this looks like {what}, which no buildpack here builds; the commands of the Procfile must be in the repository"
+        ));
+    }
     let mut report = Report::default();
     let mut layers_env = context.inherited.allowed();
     let mut plan = detected.plan;
@@ -128,6 +135,7 @@ pub(crate) fn build(context: &Context) -> Result<Report, Failure> {
         collect(&mut report, buildpack, &dir)?;
         add_build_layers(&mut layers_env, &report, buildpack);
     }
+    sbom::place(&context.layers, &mut report)?;
     if report.processes.is_empty() {
         Output::stdout().warning("no process types: add a Procfile with a line such as `web: COMMAND` to run this app");
     }
@@ -197,7 +205,8 @@ fn collect(report: &mut Report, buildpack: &Descriptor, dir: &Path) -> Result<()
     });
     for path in files::sorted(dir) {
         let file = files::name(&path);
-        if let Some((subject, _)) = file.split_once(".sbom.") {
+        if let Some((subject, format)) = file.split_once(".sbom.") {
+            sbom::declared(about, format, &path)?;
             report.sboms.push(ReportedSbom { path: path.display().to_string(), buildpack: about.id.clone(), subject: subject.into() });
         }
         let Some(name) = file.strip_suffix(".toml").filter(|n| !["launch", "build", "store"].contains(n)) else { continue };

@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 
 use landfall_buildpacks::output::Output;
 
-use crate::descriptor::{self, Descriptor, Member, Target};
+use crate::descriptor::{self, Descriptor, Member, Order, Places, Target};
 use crate::env::Env;
 use crate::plan::{self, PlanEntry, Written};
-use crate::{Failure, files};
+use crate::{Failure, files, hints};
 
 /// Directories and environment of one build.
 #[derive(Debug, Clone)]
@@ -73,7 +73,8 @@ pub(crate) fn detect(context: &Context) -> Result<Detected, Failure> {
         return Err(Failure::new(22, format!("{} names no buildpacks", context.order.display())));
     }
     let mut verdicts: HashMap<String, Verdict> = HashMap::new();
-    for group in descriptor::unfold(&order, &context.buildpacks)? {
+    let places = Places { buildpacks: &context.buildpacks, app: &context.app };
+    for group in descriptor::unfold(&order, places)? {
         for member in &group {
             if let Entry::Vacant(place) = verdicts.entry(key(&member.descriptor)) {
                 place.insert(run(context, &member.descriptor)?);
@@ -83,7 +84,7 @@ pub(crate) fn detect(context: &Context) -> Result<Detected, Failure> {
             return Ok(found);
         }
     }
-    Err(nothing(&verdicts))
+    Err(nothing(context, &order, &verdicts))
 }
 
 fn key(descriptor: &Descriptor) -> String {
@@ -109,7 +110,8 @@ fn choose(group: &[Member], verdicts: &HashMap<String, Verdict>) -> Option<Detec
 
 fn run(context: &Context, buildpack: &Descriptor) -> Result<Verdict, Failure> {
     if !buildpack.fits(&context.target) {
-        return Ok(Verdict::Error(format!("runs on {:?}, this stack is {:?}", buildpack.targets, context.target)));
+        let wanted: Vec<_> = buildpack.targets.iter().map(ToString::to_string).collect();
+        return Ok(Verdict::Error(format!("it is made for {}; this stack is {}", wanted.join(" or "), context.target)));
     }
     let plan = context.layers.join(format!(".detect-{}.toml", files::escaped(&buildpack.buildpack.id)));
     let made = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&plan);
@@ -146,7 +148,7 @@ fn run_program(context: &Context, buildpack: &Descriptor, plan: &Path) -> Verdic
     }
 }
 
-fn nothing(verdicts: &HashMap<String, Verdict>) -> Failure {
+fn nothing(context: &Context, order: &Order, verdicts: &HashMap<String, Verdict>) -> Failure {
     let mut errors: Vec<_> = verdicts.iter().filter_map(|(k, v)| if let Verdict::Error(e) = v { Some((k, e)) } else { None }).collect();
     errors.sort();
     let mut out = Output::new(std::io::stderr());
@@ -154,18 +156,17 @@ fn nothing(verdicts: &HashMap<String, Verdict>) -> Failure {
         out.step(format!("{buildpack} could not look at the app"));
         out.detail(error);
     }
-    let mut looked: Vec<&str> = verdicts.keys().map(|k| k.split('@').next().unwrap_or(k)).collect();
-    looked.sort_unstable();
-    let message = format!(
-        "No Procfile and no known language.\n\n\
-         Nothing in the top directory tells how to run this app. Looked for by {}.\n\n\
-         Add one of these and push again:\n\
-         \x20 Procfile           a line such as `web: ./server` for each process\n\
-         \x20 requirements.txt   for Python (or pyproject.toml with uv.lock or poetry.lock)\n\
-         \x20 package.json       for Node.js (with package-lock.json, yarn.lock or pnpm-lock.yaml)\n\
-         \x20 index.html         for a static site (or static.json)\n\n\
-         If the app is in a subdirectory, push that directory as the top.",
-        looked.join(", ")
-    );
+    let names = |all: &mut dyn Iterator<Item = &String>| {
+        let mut names: Vec<&str> = all.map(|k| k.split('@').next().unwrap_or(k)).collect();
+        names.sort_unstable();
+        names.join(", ")
+    };
+    let message = match &order.chosen_by {
+        Some(file) => {
+            let failed = names(&mut verdicts.iter().filter(|(_, v)| !matches!(v, Verdict::Pass(_))).map(|(k, _)| k));
+            hints::chosen_but_not_detected(file, &failed)
+        }
+        None => hints::nothing_detected(&context.app, &names(&mut verdicts.keys())),
+    };
     Failure::new(if errors.is_empty() { 20 } else { 21 }, message)
 }

@@ -15,8 +15,13 @@ use crate::report::ReportedProcess;
 use crate::{Failure, files};
 
 const CODE: u8 = 82;
-/// Sources what Heroku users expect, then runs the line. It is a constant: the line comes as `$1`, never spliced in.
-const PRELUDE: &str = r#"for f in .profile.d/*.sh; do [ -r "$f" ] && . "$f"; done; [ -r .profile ] && . ./.profile; exec bash -c "$1""#;
+/// Sources the layers' profile scripts (before `--`), then the app's as Heroku users expect, enters the working directory and runs the line.
+/// It is a constant: what varies comes as arguments, never spliced in.
+const PRELUDE: &str = r#"cd -- "$1" || exit 82; shift; while [ "$1" != -- ]; do . "$1"; shift; done; shift
+for f in .profile.d/*.sh; do [ -r "$f" ] && . "$f"; done; [ -r .profile ] && . ./.profile
+cd -- "$1" || exit 82; shift; exec bash -c "$@""#;
+/// Runs `$0` with its arguments, each evaluated by the shell: what buildpack APIs before 0.9 mean by `direct = false` with arguments.
+const EVALUATED: &str = r#"c=$(eval "printf %s \"$0\""); for a; do shift; set -- "$@" "$(eval "printf %s \"$a\"")"; done; exec "$c" "$@""#;
 /// The lifecycle's own variables, which the app does not see.
 const DROPPED: &[&str] = &["CNB_LAYERS_DIR", "CNB_APP_DIR", "CNB_PROCESS_TYPE", "CNB_PLATFORM_API", "CNB_DEPRECATION_MODE"];
 
@@ -30,15 +35,17 @@ pub(crate) fn run(name: &str, args: &[OsString]) -> Result<(), Failure> {
     let text = files::text(&file, CODE)?.unwrap_or_default();
     let metadata =
         Metadata::from_toml(&text).map_err(|e| Failure::new(CODE, format!("cannot read {}: {}", file.display(), e.message())))?;
-    let (process, argv, working_dir) = command(&metadata, name, args, chosen.as_deref())?;
+    let chosen = command(&metadata, name, args, chosen.as_deref())?;
 
     std::env::set_current_dir(&app).map_err(|e| Failure::new(CODE, format!("cannot enter {}: {e}", app.display())))?;
     own_variables_out(&mut env);
-    layer_environment(&mut env, &metadata, &layers, process.as_deref().unwrap_or_default())?;
-    if let Some(dir) = working_dir {
-        std::env::set_current_dir(&dir).map_err(|e| Failure::new(CODE, format!("cannot enter the working directory {dir}: {e}")))?;
-    }
-    let argv = with_profile(argv, &app);
+    let kind = chosen.kind.as_deref().unwrap_or_default();
+    let by_buildpack = layer_dirs(&metadata, &layers);
+    layer_environment(&mut env, &by_buildpack, kind)?;
+    let dir = chosen.working_dir.map_or_else(|| app.clone(), |dir| app.join(dir));
+    std::env::set_current_dir(&dir)
+        .map_err(|e| Failure::new(CODE, format!("cannot enter the working directory {}: {e}", dir.display())))?;
+    let argv = if chosen.shell { in_shell(chosen.argv, &app, &dir, &profiles(&by_buildpack, kind)) } else { chosen.argv };
     let mut program = Command::new(found(&argv[0], &env));
     program.arg0(&argv[0]).args(&argv[1..]).env_clear().envs(&env.0);
     let error = program.exec();
@@ -51,18 +58,36 @@ pub(crate) fn run(name: &str, args: &[OsString]) -> Result<(), Failure> {
     ))
 }
 
-type Chosen = (Option<String>, Vec<OsString>, Option<String>);
+/// What is to be run.
+struct Chosen {
+    /// The process type, if it is one.
+    kind: Option<String>,
+    argv: Vec<OsString>,
+    working_dir: Option<String>,
+    /// Whether a shell runs it, which then reads profile scripts.
+    shell: bool,
+}
+
+impl Chosen {
+    fn process(process: &ReportedProcess, args: &[OsString]) -> Self {
+        let argv = process_argv(process, args);
+        let shell = !process.direct || is_line(&argv);
+        Self { kind: Some(process.kind.clone()), argv, working_dir: process.working_dir.clone(), shell }
+    }
+}
 
 fn command(metadata: &Metadata, name: &str, args: &[OsString], chosen: Option<&OsStr>) -> Result<Chosen, Failure> {
     let of = |kind: &str| metadata.processes.iter().find(|p| p.kind == kind);
     if let Some(process) = of(name) {
-        return Ok((Some(process.kind.clone()), process_argv(process, args), process.working_dir.clone()));
+        return Ok(Chosen::process(process, args));
     }
     match args {
-        [dashes, argv @ ..] if dashes == "--" && !argv.is_empty() => Ok((None, argv.to_vec(), None)),
+        [dashes, argv @ ..] if dashes == "--" && !argv.is_empty() => {
+            Ok(Chosen { kind: None, argv: argv.to_vec(), working_dir: None, shell: is_line(argv) })
+        }
         [_, ..] if args[0] != "--" => {
             let line = args.join(OsStr::new(" "));
-            Ok((None, vec!["bash".into(), "-c".into(), line], None))
+            Ok(Chosen { kind: None, argv: vec!["bash".into(), "-c".into(), line], working_dir: None, shell: true })
         }
         _ => {
             let process = match chosen.and_then(OsStr::to_str) {
@@ -73,9 +98,14 @@ fn command(metadata: &Metadata, name: &str, args: &[OsString], chosen: Option<&O
             let process = process.ok_or_else(|| {
                 Failure::new(CODE, format!("no process to start: this release has {kinds:?}. Name one of them, or a command"))
             })?;
-            Ok((Some(process.kind.clone()), process_argv(process, &[]), process.working_dir.clone()))
+            Ok(Chosen::process(process, &[]))
         }
     }
+}
+
+/// `bash -c LINE`: a line of a Procfile.
+fn is_line(argv: &[OsString]) -> bool {
+    matches!(argv, [bash, c, _] if bash == "bash" && c == "-c")
 }
 
 fn process_argv(process: &ReportedProcess, args: &[OsString]) -> Vec<OsString> {
@@ -99,10 +129,14 @@ fn own_variables_out(env: &mut Env) {
     }
 }
 
-fn layer_environment(env: &mut Env, metadata: &Metadata, layers: &Path, kind: &str) -> Result<(), Failure> {
+/// Layers in the image, by buildpack in group order.
+fn layer_dirs(metadata: &Metadata, layers: &Path) -> Vec<Vec<PathBuf>> {
     let of = |id: &str| files::sorted(&layers.join(files::escaped(id))).into_iter().filter(|p| p.is_dir()).collect::<Vec<_>>();
-    let by_buildpack: Vec<Vec<PathBuf>> = metadata.buildpacks.iter().map(|b| of(&b.id)).collect();
-    for dirs in &by_buildpack {
+    metadata.buildpacks.iter().map(|b| of(&b.id)).collect()
+}
+
+fn layer_environment(env: &mut Env, by_buildpack: &[Vec<PathBuf>], kind: &str) -> Result<(), Failure> {
+    for dirs in by_buildpack {
         for layer in dirs {
             env.add_layer_dirs(layer, false);
         }
@@ -155,17 +189,32 @@ fn exec_d(env: &mut Env, program: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A shell line gets `exec` if it is one simple command, and the app's profile scripts if there are any.
-fn with_profile(argv: Vec<OsString>, app: &Path) -> Vec<OsString> {
-    let [bash, c, line] = &argv[..] else { return argv };
-    if bash != "bash" || c != "-c" {
-        return argv;
+/// The layers' profile scripts: `profile.d/*`, then `profile.d/<process type>/*`.
+fn profiles(by_buildpack: &[Vec<PathBuf>], kind: &str) -> Vec<PathBuf> {
+    let mut scripts = Vec::new();
+    for layer in by_buildpack.iter().flatten() {
+        let dir = layer.join("profile.d");
+        let own = if kind.is_empty() { Vec::new() } else { files::sorted(&dir.join(kind)) };
+        scripts.extend(files::sorted(&dir).into_iter().chain(own).filter(|p| p.is_file()));
     }
-    let line = line.to_str().map_or_else(|| line.clone(), |l| shell::with_exec(l).into());
-    if app.join(".profile").is_file() || app.join(".profile.d").is_dir() {
-        return vec![bash.clone(), c.clone(), PRELUDE.into(), bash.clone(), line];
+    scripts
+}
+
+/// A shell line gets `exec` if it is one simple command, and the profile scripts if there are any.
+fn in_shell(argv: Vec<OsString>, app: &Path, dir: &Path, scripts: &[PathBuf]) -> Vec<OsString> {
+    let run: Vec<OsString> = if is_line(&argv) {
+        let line = &argv[2];
+        vec![line.to_str().map_or_else(|| line.clone(), |l| shell::with_exec(l).into())]
+    } else {
+        std::iter::once(EVALUATED.into()).chain(argv).collect()
+    };
+    let bash = ["bash", "-c"].map(OsString::from).into_iter();
+    if scripts.is_empty() && !app.join(".profile").is_file() && !app.join(".profile.d").is_dir() {
+        return bash.chain(run).collect();
     }
-    vec![bash.clone(), c.clone(), line]
+    let sourced = scripts.iter().map(|s| s.as_os_str().to_owned());
+    let before = bash.chain([PRELUDE.into(), "bash".into(), app.as_os_str().to_owned()]).chain(sourced);
+    before.chain(["--".into(), dir.as_os_str().to_owned()]).chain(run).collect()
 }
 
 /// The program in the new PATH.

@@ -7,10 +7,12 @@ mod descriptor;
 mod detect;
 mod env;
 mod files;
+mod hints;
 mod launch;
 pub mod metadata;
 mod plan;
 pub mod report;
+mod sbom;
 
 use std::path::Path;
 use std::process::ExitCode;

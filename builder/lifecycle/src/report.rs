@@ -14,7 +14,7 @@ pub struct Report {
     pub group: Vec<ReportedBuildpack>,
     /// Process types after all buildpacks were merged.
     pub processes: Vec<ReportedProcess>,
-    /// Layers with at least one type set, in group order, then by name.
+    /// Layers with at least one type set, in group order, then by name. Last, without a buildpack: `/layers/sbom/launch` and `/layers/sbom/cache`.
     pub layers: Vec<ReportedLayer>,
     /// Image labels; the last buildpack wins per key.
     pub labels: BTreeMap<String, String>,

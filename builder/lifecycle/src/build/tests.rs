@@ -4,6 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 
+mod contract;
+
 struct Tree {
     root: tempfile::TempDir,
 }
@@ -19,9 +21,14 @@ impl Tree {
     }
 
     fn buildpack(&self, id: &str, detect: &str, build: &str) {
+        self.buildpack_with(id, "", detect, build);
+    }
+
+    /// With more in its buildpack.toml, after `[buildpack]`.
+    fn buildpack_with(&self, id: &str, more: &str, detect: &str, build: &str) {
         let dir = self.root.path().join("buildpacks").join(files::escaped(id)).join("1.0.0");
         std::fs::create_dir_all(dir.join("bin")).unwrap();
-        std::fs::write(dir.join("buildpack.toml"), format!("api='0.10'\n[buildpack]\nid='{id}'\nversion='1.0.0'\n")).unwrap();
+        std::fs::write(dir.join("buildpack.toml"), format!("api='0.10'\n[buildpack]\nid='{id}'\nversion='1.0.0'\n{more}")).unwrap();
         for (name, body) in [("detect", detect), ("build", build)] {
             let path = dir.join("bin").join(name);
             std::fs::write(&path, format!("#!/bin/bash\nset -eu\n{body}\n")).unwrap();
