@@ -32,10 +32,7 @@ pub(crate) fn nothing_detected(app: &Path, looked: &str) -> String {
         return format!(
             "This looks like {what}, which no buildpack here can build yet.\n\n\
              Built in are Python, Node.js and static sites (looked for by {looked}). What works today:\n\
-             \x20 commit the built program and a Procfile with a line such as `web: ./server`, or\n\
-             \x20 put a buildpack of your own into the repository and name it in project.toml:\n\
-             \x20   [[io.buildpacks.group]]\n\
-             \x20   uri = \"./my-buildpack\""
+             \x20 commit the built program and a Procfile with a line such as `web: ./server`."
         );
     }
     format!(

@@ -281,6 +281,6 @@ fn other_languages_are_named() {
     {
         tree.write(&format!("app/{file}"), "");
         let said = tree.build().unwrap_err().message;
-        assert!(said.contains(words) && said.contains("project.toml"), "{said}");
+        assert!(said.contains(words) && said.contains("Procfile"), "{said}");
     }
 }
