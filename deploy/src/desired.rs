@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use landfall_model::{DynoName, DynoSize, ProcessType, ReleaseVersion};
+use landfall_model::{DynoSize, ProcessType, ReleaseVersion, Restarts};
 
 /// One app as its owner wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,26 +57,6 @@ pub struct TypeSpec {
     pub size: DynoSize,
     /// Changes whenever a running dyno would have to be replaced although the release is the same (size, command).
     pub fingerprint: String,
-}
-
-/// The newest restart asked for, by what it names. Numbers only grow; a dyno of another generation than the wanted one is replaced.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Restarts {
-    /// Of the whole app.
-    pub app: u64,
-    /// Of one process type.
-    pub types: BTreeMap<ProcessType, u64>,
-    /// Of one dyno.
-    pub dynos: BTreeMap<DynoName, u64>,
-}
-
-impl Restarts {
-    /// The generation a dyno must have.
-    pub fn generation(&self, dyno: &DynoName) -> u64 {
-        let by_type = self.types.get(&dyno.process_type).copied().unwrap_or(0);
-        let by_name = self.dynos.get(dyno).copied().unwrap_or(0);
-        self.app.max(by_type).max(by_name)
-    }
 }
 
 /// Health checks of `web`, from app.json.

@@ -22,7 +22,7 @@ mod web;
 mod workers;
 
 pub use backoff::{remember_crash, restart_delay};
-pub use desired::{Desired, HealthCheck, Probe, Restarts, Settings, Target, TypeSpec};
+pub use desired::{Desired, HealthCheck, Probe, Settings, Target, TypeSpec};
 pub use observed::{Container, ContainerKey, ContainerKind, Crash, Drain, Health, Observed, RouteMode, RouterView, Routes, State, Told};
 pub use plan::plan;
 pub use step::{Plan, ProbeKind, Step, StopReason};

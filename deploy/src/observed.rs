@@ -63,7 +63,7 @@ pub struct Container {
     pub size: DynoSize,
     /// See [`crate::TypeSpec::fingerprint`].
     pub fingerprint: String,
-    /// See [`crate::Restarts::generation`].
+    /// See [`landfall_model::Restarts::generation`].
     pub generation: u64,
     /// Where it is in its life.
     pub state: State,

@@ -1,11 +1,11 @@
 //! Formation: follows the slug's process types, scaled by people; and restarts.
 
-use landfall_model::{AppId, DynoSize, FormationEntry, FormationId, MAX_QUANTITY, ProcessType, ReleaseId, SlugId};
+use landfall_model::{AppId, DynoSize, FormationEntry, FormationId, MAX_QUANTITY, ProcessType, ReleaseId, Restarts, SlugId};
 use sqlx::any::AnyRow;
 
 use crate::access::AppScope;
 use crate::db::Tx;
-use crate::nouns::{Formation, FormationChange, QuantityChange, RestartTarget, Restarts};
+use crate::nouns::{Formation, FormationChange, QuantityChange, RestartTarget};
 use crate::{Result, Store, StoreError, builds, releases, row};
 
 fn from_row(row: &AnyRow) -> Result<Formation> {

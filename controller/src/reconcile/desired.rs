@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use landfall_builder::app_json::{CheckKind, HealthCheck as AppCheck};
-use landfall_deploy::{Desired, HealthCheck, Probe, Restarts, Settings, Target, TypeSpec};
+use landfall_deploy::{Desired, HealthCheck, Probe, Settings, Target, TypeSpec};
 use landfall_model::ProcessType;
 use landfall_store::{DesiredApp, DesiredRelease, Slug};
 
@@ -18,7 +18,7 @@ pub(crate) fn desired(app: &DesiredApp, settings: &Settings) -> Desired {
         maintenance: app.maintenance,
         current: app.current.as_ref().map(|release| target(app, release)),
         pending: app.pending.first().map(|pending| pending.release.version),
-        restarts: Restarts { app: app.restarts.app, types: app.restarts.types.clone(), dynos: app.restarts.dynos.clone() },
+        restarts: app.restarts.clone(),
         health: app.current.as_ref().and_then(|release| release.slug.as_ref()).and_then(health_check),
         settings: Settings { jitter_seed: hasher.finish(), ..settings.clone() },
     }

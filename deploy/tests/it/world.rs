@@ -48,7 +48,7 @@ impl World {
             maintenance: false,
             current: None,
             pending: None,
-            restarts: landfall_deploy::Restarts::default(),
+            restarts: landfall_model::Restarts::default(),
             health: None,
             settings: Settings::default(),
         };

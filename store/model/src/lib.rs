@@ -15,7 +15,7 @@ mod size;
 pub use build::BuildStatus;
 pub use config_vars::{ConfigVars, SecretString};
 pub use dyno::DynoState;
-pub use formation::{FormationEntry, MAX_QUANTITY};
+pub use formation::{FormationEntry, MAX_QUANTITY, Restarts};
 pub use ids::{AccountId, AppId, AuthorizationId, BuildId, CollaboratorId, DomainId, DynoId, FormationId, KeyId, ReleaseId, SlugId};
 pub use names::{AppName, ConfigKey, DynoName, Hostname, NameError, ProcessType};
 pub use release::{ReleaseStatus, ReleaseVersion};

@@ -1,9 +1,9 @@
 //! What should be true of one app: all that the reconcile loop needs, read in one transaction.
 
 use jiff::Timestamp;
-use landfall_model::{AppId, AppName, ConfigVars, FormationEntry, Hostname};
+use landfall_model::{AppId, AppName, ConfigVars, FormationEntry, Hostname, Restarts};
 
-use super::{Release, Restarts, Slug};
+use super::{Release, Slug};
 
 /// A release with all it takes to run it.
 #[derive(Clone, Debug, PartialEq)]

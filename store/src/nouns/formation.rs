@@ -1,7 +1,5 @@
 //! How many dynos of what, and which should start anew.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use landfall_model::{DynoName, DynoSize, FormationEntry, FormationId, ProcessType};
 
@@ -47,24 +45,4 @@ pub enum RestartTarget {
     Type(ProcessType),
     /// One dyno.
     Dyno(DynoName),
-}
-
-/// The newest restart asked for, by what it names. Numbers grow with every request to the app, whatever it names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Restarts {
-    /// For every dyno; 0 = never asked.
-    pub app: u64,
-    /// For every dyno of a type.
-    pub types: BTreeMap<ProcessType, u64>,
-    /// For one dyno.
-    pub dynos: BTreeMap<DynoName, u64>,
-}
-
-impl Restarts {
-    /// The generation a dyno of this name must have; a running one with a lower number is replaced.
-    pub fn generation(&self, dyno: &DynoName) -> u64 {
-        let by_type = self.types.get(&dyno.process_type).copied().unwrap_or(0);
-        let by_name = self.dynos.get(dyno).copied().unwrap_or(0);
-        self.app.max(by_type).max(by_name)
-    }
 }

@@ -10,6 +10,6 @@ mod release;
 pub use app::{App, AuditEntry, AuditEvent, Domain, DomainKind, NewApp};
 pub use build::{Build, BuildSource, FormationHint, NewBuild, NewSlug, Slug};
 pub use desired::{DesiredApp, DesiredRelease};
-pub use formation::{Formation, FormationChange, QuantityChange, RestartTarget, Restarts};
+pub use formation::{Formation, FormationChange, QuantityChange, RestartTarget};
 pub use person::{Account, Authorization, Collaborator, NewAccount, NewAuthorization, SshKey, UserRef};
 pub use release::{BadReleaseRef, ConfigPatched, ListOrder, Release, ReleaseOutcome, ReleaseRange, ReleaseRef};
