@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use landfall_glob::Pattern as Glob;
+
 use super::{SourceError, Tree};
 
 const MAX_BYTES: usize = 64 * 1024;
@@ -19,8 +21,7 @@ pub struct SlugIgnore {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pattern {
-    /// One glob a path component; `**` is any number of them.
-    parts: Vec<Vec<u8>>,
+    glob: Glob,
     /// Counts from the top directory only.
     anchored: bool,
     /// Counts for directories only.
@@ -43,14 +44,9 @@ impl SlugIgnore {
             }
             let (body, dir_only) = line.strip_suffix('/').map_or((line, false), |body| (body, true));
             let anchored = body.contains('/');
-            let parts: Vec<Vec<u8>> = body.split('/').filter(|part| !part.is_empty()).map(|part| part.as_bytes().to_vec()).collect();
-            // Each `**` multiplies the ways to match; nobody means more than a few.
-            if parts.iter().filter(|part| *part == b"**").count() > 3 {
-                warnings.push(format!(".slugignore: \"{line}\" is left out; a pattern may hold ** at most three times."));
-                continue;
-            }
-            if !parts.is_empty() {
-                patterns.push(Pattern { parts, anchored, dir_only });
+            let glob = Glob::new(body);
+            if !glob.is_empty() {
+                patterns.push(Pattern { glob, anchored, dir_only });
             }
         }
         (Self { patterns }, warnings)
@@ -65,11 +61,8 @@ impl SlugIgnore {
             if pattern.dir_only && !is_dir {
                 return false;
             }
-            if pattern.anchored {
-                match_parts(&pattern.parts, path)
-            } else {
-                path.last().is_some_and(|name| match_name(&pattern.parts[0], name))
-            }
+            let below = if pattern.anchored { 0 } else { path.len().saturating_sub(1) };
+            pattern.glob.matches(&path[below..])
         })
     }
 
@@ -101,69 +94,6 @@ impl SlugIgnore {
         }
         Ok(())
     }
-}
-
-fn match_parts(parts: &[Vec<u8>], path: &[&[u8]]) -> bool {
-    match (parts.split_first(), path.split_first()) {
-        (None, None) => true,
-        (Some((part, rest)), _) if part == b"**" => match_parts(rest, path) || (!path.is_empty() && match_parts(parts, &path[1..])),
-        (Some((part, rest)), Some((name, names))) => match_name(part, name) && match_parts(rest, names),
-        _ => false,
-    }
-}
-
-/// `*`, `?` and `[a-z]` within one name. Linear apart from the last `*`, so no pattern is slow.
-fn match_name(pattern: &[u8], name: &[u8]) -> bool {
-    let (mut p, mut n) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while n < name.len() {
-        let step = match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, n));
-                p += 1;
-                continue;
-            }
-            Some(b'?') => Some(1),
-            Some(b'[') => class(&pattern[p..], name[n]),
-            Some(b'\\') if p + 1 < pattern.len() => (pattern[p + 1] == name[n]).then_some(2),
-            Some(byte) => (*byte == name[n]).then_some(1),
-            None => None,
-        };
-        if let Some(step) = step {
-            p += step;
-            n += 1;
-        } else if let Some((at, from)) = star {
-            star = Some((at, from + 1));
-            p = at + 1;
-            n = from + 1;
-        } else {
-            return false;
-        }
-    }
-    pattern[p..].iter().all(|byte| *byte == b'*')
-}
-
-/// Matches one byte against the class that `pattern` begins with; how many pattern bytes that took.
-fn class(pattern: &[u8], byte: u8) -> Option<usize> {
-    let Some(end) = pattern.iter().skip(2).position(|b| *b == b']').map(|at| at + 2) else {
-        return (byte == b'[').then_some(1);
-    };
-    let (negated, body) = match pattern[1] {
-        b'!' | b'^' if end > 2 => (true, &pattern[2..end]),
-        _ => (false, &pattern[1..end]),
-    };
-    let mut found = false;
-    let mut at = 0;
-    while at < body.len() {
-        if at + 2 < body.len() && body[at + 1] == b'-' {
-            found |= (body[at]..=body[at + 2]).contains(&byte);
-            at += 3;
-        } else {
-            found |= body[at] == byte;
-            at += 1;
-        }
-    }
-    (found != negated).then_some(end + 1)
 }
 
 #[cfg(test)]
