@@ -1,5 +1,6 @@
 //! A push as the control plane sees it: what arrived, where to tell of it, and the answer git waits for.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ pub struct Push {
     pub account: AccountId,
     /// Who pushes, for people.
     pub user: String,
+    /// Where the pusher came from.
+    pub address: Option<IpAddr>,
     /// Where the commit is to be read from while the push waits.
     pub objects: PushedObjects,
     /// `main` or `master`.

@@ -1,5 +1,7 @@
 //! Who may reach which repository: asked of the controller, which alone decides.
 
+use std::net::IpAddr;
+
 use futures_util::future::BoxFuture;
 use landfall_model::{AccountId, AppId, AppName, SecretString};
 
@@ -10,6 +12,8 @@ pub struct Identity {
     pub account: AccountId,
     /// For messages and logs: an e-mail address.
     pub label: String,
+    /// Where they came from, as far as we see.
+    pub address: Option<IpAddr>,
 }
 
 /// Which way objects shall flow.
@@ -75,10 +79,10 @@ pub enum AccessError {
 /// Implemented by the controller over the store.
 pub trait GitAccess: Send + Sync + 'static {
     /// Whose SSH key this is. `fingerprint` has OpenSSH's form, `SHA256:<base64>`. `None` = nobody's.
-    fn by_key<'a>(&'a self, fingerprint: &'a str) -> BoxFuture<'a, Result<Option<Identity>, Unavailable>>;
+    fn by_key<'a>(&'a self, fingerprint: &'a str, from: Option<IpAddr>) -> BoxFuture<'a, Result<Option<Identity>, Unavailable>>;
 
     /// Whose API token this is. `None` = nobody's, or no longer valid.
-    fn by_token<'a>(&'a self, token: &'a SecretString) -> BoxFuture<'a, Result<Option<Identity>, Unavailable>>;
+    fn by_token<'a>(&'a self, token: &'a SecretString, from: Option<IpAddr>) -> BoxFuture<'a, Result<Option<Identity>, Unavailable>>;
 
     /// May this account do this with this app's repository?
     fn repo<'a>(&'a self, who: &'a Identity, app: &'a AppName, service: GitService) -> BoxFuture<'a, Result<RepoGrant, AccessError>>;

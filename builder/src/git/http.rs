@@ -4,12 +4,13 @@ mod auth;
 mod body;
 mod respond;
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{ConnectInfo, Path, RawQuery, State};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Response, StatusCode};
 
@@ -25,10 +26,18 @@ pub fn router(receiver: Arc<Receiver>) -> Router {
         .with_state(receiver)
 }
 
+/// The client's address, if the server was started with connect info.
+type Peer = Option<Extension<ConnectInfo<SocketAddr>>>;
+
+fn from(peer: Peer) -> Option<IpAddr> {
+    peer.map(|Extension(ConnectInfo(peer))| peer.ip())
+}
+
 async fn advertise(
     State(receiver): State<Arc<Receiver>>,
     Path(repo): Path<String>,
     RawQuery(query): RawQuery,
+    peer: Peer,
     headers: HeaderMap,
 ) -> Response<Body> {
     let Some(repo) = repo.strip_suffix(".git") else { return respond::not_found() };
@@ -37,7 +46,7 @@ async fn advertise(
     let Some(service) = service else {
         return respond::text(StatusCode::FORBIDDEN, "Landfall speaks git's smart HTTP protocol only. Use git 1.6.6 or newer.");
     };
-    let who = match auth::who(&receiver, &headers).await {
+    let who = match auth::who(&receiver, &headers, from(peer)).await {
         Ok(who) => who,
         Err(refusal) => return *refusal,
     };
@@ -51,18 +60,19 @@ async fn advertise(
     }
 }
 
-async fn receive_pack(state: State<Arc<Receiver>>, repo: Path<String>, headers: HeaderMap, body: Body) -> Response<Body> {
-    rpc(state, repo, GitService::ReceivePack, headers, body).await
+async fn receive_pack(state: State<Arc<Receiver>>, repo: Path<String>, peer: Peer, headers: HeaderMap, body: Body) -> Response<Body> {
+    rpc(state, repo, GitService::ReceivePack, peer, headers, body).await
 }
 
-async fn upload_pack(state: State<Arc<Receiver>>, repo: Path<String>, headers: HeaderMap, body: Body) -> Response<Body> {
-    rpc(state, repo, GitService::UploadPack, headers, body).await
+async fn upload_pack(state: State<Arc<Receiver>>, repo: Path<String>, peer: Peer, headers: HeaderMap, body: Body) -> Response<Body> {
+    rpc(state, repo, GitService::UploadPack, peer, headers, body).await
 }
 
 async fn rpc(
     State(receiver): State<Arc<Receiver>>,
     Path(repo): Path<String>,
     service: GitService,
+    peer: Peer,
     headers: HeaderMap,
     body: Body,
 ) -> Response<Body> {
@@ -76,7 +86,7 @@ async fn rpc(
         Some(b"gzip" | b"x-gzip") => true,
         Some(_) => return respond::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Only gzip is understood as content encoding."),
     };
-    let who = match auth::who(&receiver, &headers).await {
+    let who = match auth::who(&receiver, &headers, from(peer)).await {
         Ok(who) => who,
         Err(refusal) => return *refusal,
     };

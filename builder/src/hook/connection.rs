@@ -159,6 +159,7 @@ fn push_of(pending: &Pending, quarantine: Option<PathBuf>, branch: String, commi
         app_name: pending.grant.name.clone(),
         account: pending.who.account,
         user: pending.who.label.clone(),
+        address: pending.who.address,
         objects: PushedObjects { repo: pending.repo.clone(), quarantine },
         branch,
         commit,

@@ -1,5 +1,6 @@
 //! One isolated receiver with its clients.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -63,15 +64,15 @@ struct Access {
 }
 
 impl GitAccess for Access {
-    fn by_key<'a>(&'a self, fingerprint: &'a str) -> BoxFuture<'a, Result<Option<Identity>, Unavailable>> {
+    fn by_key<'a>(&'a self, fingerprint: &'a str, address: Option<IpAddr>) -> BoxFuture<'a, Result<Option<Identity>, Unavailable>> {
         let known = fingerprint == self.fingerprint;
-        async move { Ok(known.then(|| Identity { account: self.account, label: "ann@example.com".to_owned() })) }.boxed()
+        async move { Ok(known.then(|| Identity { account: self.account, label: "ann@example.com".to_owned(), address })) }.boxed()
     }
 
-    fn by_token<'a>(&'a self, token: &'a SecretString) -> BoxFuture<'a, Result<Option<Identity>, Unavailable>> {
+    fn by_token<'a>(&'a self, token: &'a SecretString, address: Option<IpAddr>) -> BoxFuture<'a, Result<Option<Identity>, Unavailable>> {
         async move {
             match token.expose() {
-                TOKEN => Ok(Some(Identity { account: self.account, label: "bob@example.com".to_owned() })),
+                TOKEN => Ok(Some(Identity { account: self.account, label: "bob@example.com".to_owned(), address })),
                 "database-away" => Err(Unavailable { message: "The database is away. Try again in a minute.".to_owned() }),
                 _ => Ok(None),
             }

@@ -1,5 +1,7 @@
 //! Who may reach which repository: the store's answer, in git's words.
 
+use std::net::IpAddr;
+
 use futures_util::future::BoxFuture;
 use landfall_builder::git::{AccessError, Denied, GitAccess, GitService, Identity, RepoGrant, Unavailable};
 use landfall_model::{AppName, SecretString};
@@ -19,12 +21,12 @@ impl StoreGitAccess {
 }
 
 impl GitAccess for StoreGitAccess {
-    fn by_key<'a>(&'a self, fingerprint: &'a str) -> BoxFuture<'a, Result<Option<Identity>, Unavailable>> {
-        Box::pin(async move { identity(self.store.principal_for_key(fingerprint).await) })
+    fn by_key<'a>(&'a self, fingerprint: &'a str, from: Option<IpAddr>) -> BoxFuture<'a, Result<Option<Identity>, Unavailable>> {
+        Box::pin(async move { identity(self.store.principal_for_key(fingerprint).await, from) })
     }
 
-    fn by_token<'a>(&'a self, token: &'a SecretString) -> BoxFuture<'a, Result<Option<Identity>, Unavailable>> {
-        Box::pin(async move { identity(self.store.authenticate_token(token.expose()).await) })
+    fn by_token<'a>(&'a self, token: &'a SecretString, from: Option<IpAddr>) -> BoxFuture<'a, Result<Option<Identity>, Unavailable>> {
+        Box::pin(async move { identity(self.store.authenticate_token(token.expose()).await, from) })
     }
 
     fn repo<'a>(&'a self, who: &'a Identity, app: &'a AppName, _service: GitService) -> BoxFuture<'a, Result<RepoGrant, AccessError>> {
@@ -46,9 +48,9 @@ impl GitAccess for StoreGitAccess {
     }
 }
 
-fn identity(found: Result<Option<Principal>>) -> Result<Option<Identity>, Unavailable> {
+fn identity(found: Result<Option<Principal>>, address: Option<IpAddr>) -> Result<Option<Identity>, Unavailable> {
     match found {
-        Ok(found) => Ok(found.map(|principal| Identity { account: principal.account_id(), label: principal.email().to_owned() })),
+        Ok(found) => Ok(found.map(|principal| Identity { account: principal.account_id(), label: principal.email().to_owned(), address })),
         Err(error) => Err(unavailable(&error)),
     }
 }

@@ -34,6 +34,7 @@ impl PushHandler for Deploys {
                 let job = Job {
                     scope,
                     build: BuildId::new(),
+                    address: push.address,
                     described: BuildSource { commit: Some(push.commit.clone()), description: None },
                     source: Source::Commit { objects: push.objects.clone(), commit: push.commit.clone() },
                 };

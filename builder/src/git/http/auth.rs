@@ -1,5 +1,7 @@
 //! `Authorization: Basic`: the password is an API token, the user name is not looked at (as with Heroku's git).
 
+use std::net::IpAddr;
+
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,10 +13,10 @@ use super::respond;
 use crate::git::{Identity, Receiver};
 
 /// Who asks, or the answer to give instead.
-pub(super) async fn who(receiver: &Receiver, headers: &HeaderMap) -> Result<Identity, Box<Response<Body>>> {
+pub(super) async fn who(receiver: &Receiver, headers: &HeaderMap, from: Option<IpAddr>) -> Result<Identity, Box<Response<Body>>> {
     let Some(given) = headers.get(AUTHORIZATION) else { return Err(Box::new(challenge("Log in first: landfall login"))) };
     let Some(token) = password(given) else { return Err(Box::new(challenge("Use an API token as the password."))) };
-    match receiver.access().by_token(&token).await {
+    match receiver.access().by_token(&token, from).await {
         Ok(Some(who)) => Ok(who),
         Ok(None) => Err(Box::new(challenge("The token is not valid (any more). Log in again: landfall login"))),
         Err(error) => Err(Box::new(respond::text(StatusCode::SERVICE_UNAVAILABLE, &error.message))),

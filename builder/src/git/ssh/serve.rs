@@ -1,6 +1,7 @@
 //! Accepting connections, and the caps on them.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ pub async fn serve(listener: TcpListener, receiver: Arc<Receiver>, host_key: Pri
         };
         let (receiver, ssh, shutdown) = (receiver.clone(), ssh.clone(), shutdown.clone());
         tracker.spawn(async move {
-            if let Err(error) = one(stream, receiver, ssh, stranger, shutdown).await {
+            if let Err(error) = one(stream, peer.ip(), receiver, ssh, stranger, shutdown).await {
                 debug!(%peer, %error, "SSH connection ended");
             }
             drop(connection);
@@ -63,6 +64,7 @@ pub async fn serve(listener: TcpListener, receiver: Arc<Receiver>, host_key: Pri
 
 async fn one(
     stream: TcpStream,
+    peer: IpAddr,
     receiver: Arc<Receiver>,
     ssh: Arc<server::Config>,
     stranger: tokio::sync::OwnedSemaphorePermit,
@@ -76,7 +78,7 @@ async fn one(
     let grace = receiver.config().login_grace;
     let ended = shutdown.child_token();
     let authenticated = CancellationToken::new();
-    let connection = Connection::new(receiver, stranger, authenticated.clone(), ended.clone());
+    let connection = Connection::new(receiver, peer, stranger, authenticated.clone(), ended.clone());
     let _on_return = ended.clone().drop_guard();
     let session = async { server::run_stream(ssh, stream, connection).await?.await };
     tokio::pin!(session);

@@ -1,6 +1,7 @@
 //! One SSH connection: who it is, and the git it runs.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use russh::keys::HashAlg;
@@ -28,6 +29,7 @@ pub(super) struct Connection {
     authenticated: CancellationToken,
     ended: CancellationToken,
     who: Option<Identity>,
+    peer: IpAddr,
     channels: HashMap<ChannelId, Waiting>,
     open: Arc<()>,
 }
@@ -41,16 +43,17 @@ struct Waiting {
 impl Connection {
     pub(super) fn new(
         receiver: Arc<Receiver>,
+        peer: IpAddr,
         stranger: OwnedSemaphorePermit,
         authenticated: CancellationToken,
         ended: CancellationToken,
     ) -> Self {
-        Self { receiver, stranger: Some(stranger), authenticated, ended, who: None, channels: HashMap::new(), open: Arc::new(()) }
+        Self { receiver, stranger: Some(stranger), authenticated, ended, who: None, peer, channels: HashMap::new(), open: Arc::new(()) }
     }
 
     async fn owner(&self, key: &russh::keys::ssh_key::PublicKey) -> Option<Identity> {
         let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
-        match self.receiver.access().by_key(&fingerprint).await {
+        match self.receiver.access().by_key(&fingerprint, Some(self.peer)).await {
             Ok(found) => found,
             Err(error) => {
                 warn!(%error, "an SSH key could not be looked up");
