@@ -12,6 +12,7 @@ mod backoff;
 mod boot;
 mod desired;
 mod ended;
+mod keep;
 mod lines;
 mod observed;
 mod plan;
@@ -23,6 +24,7 @@ mod workers;
 
 pub use backoff::{remember_crash, restart_delay};
 pub use desired::{Desired, HealthCheck, Probe, Settings, Target, TypeSpec};
+pub use keep::{Keep, Standing, expiring};
 pub use observed::{Container, ContainerKey, ContainerKind, Crash, Drain, Health, Observed, RouteMode, RouterView, Routes, State, Told};
 pub use plan::plan;
 pub use step::{Plan, ProbeKind, Step, StopReason};

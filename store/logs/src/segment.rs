@@ -58,7 +58,7 @@ fn look(dir: &Path) -> Result<Vec<Segment>> {
 }
 
 /// `web.1.log` and `web.1.log.2` → `web.1`.
-fn stem(name: &str) -> Option<&str> {
+pub(crate) fn stem(name: &str) -> Option<&str> {
     if let Some(stem) = name.strip_suffix(".log") {
         return Some(stem);
     }
