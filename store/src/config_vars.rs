@@ -50,7 +50,11 @@ impl Store {
             .bind(app.to_string())
             .fetch_one(&mut **tx)
             .await?;
-        let plain = self.sealer().unseal(&app.to_string(), &row::text(&row, "sealed")?)?;
+        let sealed = row::text(&row, "sealed")?;
+        if sealed.is_empty() {
+            return Err(StoreError::ConfigForgotten { version: None });
+        }
+        let plain = self.sealer().unseal(&app.to_string(), &sealed)?;
         serde_json::from_slice(&plain).map_err(|_| StoreError::Decode { column: "sealed" })
     }
 

@@ -88,6 +88,12 @@ pub enum StoreError {
         /// What it may be.
         limit: usize,
     },
+    /// The config vars of a release that cannot run any more.
+    #[error("the config vars of {} are gone: it can no longer be run", version.map_or_else(|| "that release".to_owned(), |version| version.to_string()))]
+    ConfigForgotten {
+        /// Whose, as far as it is known.
+        version: Option<ReleaseVersion>,
+    },
     /// A value no process could receive.
     #[error("the value of {key} holds a NUL character, which no environment variable can")]
     ConfigValueHasNul {
@@ -216,6 +222,7 @@ impl StoreError {
             Self::DomainReserved { .. } => "domain_reserved",
             Self::DomainBuiltIn { .. } => "domain_built_in",
             Self::ConfigTooLarge { .. } => "config_too_large",
+            Self::ConfigForgotten { .. } => "release_expired",
             Self::ConfigValueHasNul { .. } => "config_value_has_nul",
             Self::QuantityOutOfRange { .. } => "quantity_out_of_range",
             Self::NotRollbackable { .. } => "not_rollbackable",
@@ -251,6 +258,10 @@ impl StoreError {
             Self::ConfigTooLarge { .. } => "put large values in a file the app fetches, or unset some: landfall config:unset KEY",
             Self::QuantityOutOfRange { .. } => "ask for fewer: landfall ps:scale web=2",
             Self::NoSuchProcessType { .. } => "add a line for it to the Procfile, commit and push",
+            Self::ConfigForgotten { .. } => "see which releases can be run: landfall releases",
+            Self::NotRollbackable { reason, .. } if reason.contains("expired") => {
+                "push its commit again (git push --force landfall COMMIT:main), or choose a newer one: landfall releases"
+            }
             Self::NotRollbackable { .. } => "choose another release: landfall releases",
             Self::Unavailable(_) => "try again in a moment; the operator sees why with: landfall doctor",
             Self::DiskFull(_) => "make room on the data volume; nothing was lost and no restart is needed",

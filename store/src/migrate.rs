@@ -14,12 +14,20 @@ struct Migration {
     postgres: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    common: include_str!("../migrations/0001_initial.sql"),
-    sqlite: include_str!("../migrations/0001_immutable.sqlite.sql"),
-    postgres: include_str!("../migrations/0001_immutable.postgres.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        common: include_str!("../migrations/0001_initial.sql"),
+        sqlite: include_str!("../migrations/0001_immutable.sqlite.sql"),
+        postgres: include_str!("../migrations/0001_immutable.postgres.sql"),
+    },
+    Migration {
+        version: 2,
+        common: include_str!("../migrations/0002_long_life.sql"),
+        sqlite: include_str!("../migrations/0002_configs.sqlite.sql"),
+        postgres: include_str!("../migrations/0002_configs.postgres.sql"),
+    },
+];
 
 impl Migration {
     fn own(&self, backend: Backend) -> &'static str {

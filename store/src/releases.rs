@@ -66,6 +66,12 @@ pub(crate) async fn lock(tx: &mut Tx, app: AppId) -> Result<Locked> {
     Ok(Locked { app, owner: row::parsed(&row, "owner_id")?, last_version: row::small(&row, "last_version")? })
 }
 
+/// As [`lock`], for what is no change of the app.
+pub(crate) async fn hold(tx: &mut Tx, app: AppId) -> Result<()> {
+    sqlx::query("UPDATE apps SET updated_at = updated_at WHERE id = $1").bind(app.to_string()).execute(&mut **tx).await?;
+    Ok(())
+}
+
 /// A release to be made.
 pub(crate) struct NewRelease {
     pub(crate) description: String,
@@ -184,8 +190,12 @@ impl Store {
     /// The config vars one release runs with.
     pub async fn release_config(&self, scope: &AppScope, release: ReleaseRef) -> Result<ConfigVars> {
         let mut tx = self.db().snapshot().await?;
-        let (_, config) = find(&mut tx, scope.app, release).await?;
-        self.config_open(&mut tx, scope.app, config).await
+        let (release, config) = find(&mut tx, scope.app, release).await?;
+        let vars = self.config_open(&mut tx, scope.app, config).await;
+        match vars {
+            Err(StoreError::ConfigForgotten { .. }) => Err(StoreError::ConfigForgotten { version: Some(release.version) }),
+            vars => vars,
+        }
     }
 
     /// Records how a release phase ended. Saying the same twice is fine. On success the formation follows, if the release is now current.
@@ -228,7 +238,7 @@ impl Store {
         match old.status {
             ReleaseStatus::Failed => return refuse("failed"),
             ReleaseStatus::Pending => return refuse("is still running its release phase"),
-            ReleaseStatus::Expired => return refuse("has expired: its build is gone"),
+            ReleaseStatus::Expired => return refuse("has expired, and its image is gone"),
             ReleaseStatus::Succeeded if old.slug.is_none() => return refuse("has nothing to run: no build came before it"),
             ReleaseStatus::Succeeded => {}
         }

@@ -23,7 +23,19 @@ macro_rules! on_both {
     )+};
 }
 
-on_both!(people, tenants, releases, formation, domains, patches_are_gapless, sealed_and_immutable, destroy, opening_again);
+on_both!(
+    people,
+    tenants,
+    releases,
+    letting_go,
+    crashes,
+    formation,
+    domains,
+    patches_are_gapless,
+    sealed_and_immutable,
+    destroy,
+    opening_again
+);
 
 fn new_account(email: &str, password_hash: &str) -> NewAccount {
     NewAccount { email: email.into(), name: None, password_hash: password_hash.into(), admin: false }
@@ -110,6 +122,8 @@ async fn people(test: TestStore) {
     let entries = store.audit_list(&me, 10).await.unwrap();
     assert_eq!(entries.iter().map(|entry| entry.event.action.as_str()).collect::<Vec<_>>(), ["login.failed", "login"]);
     assert_eq!(store.audit_list(&you, 10).await.unwrap_err().code(), "forbidden");
+    assert_eq!(store.audit_prune(&store.system(), std::time::Duration::ZERO).await.unwrap(), 2);
+    assert!(store.audit_list(&me, 10).await.unwrap().is_empty());
     store.setting_set(&store.system(), "a", "1").await.unwrap();
     store.setting_set(&store.system(), "a", "2").await.unwrap();
     assert_eq!(store.setting_get(&store.system(), "a").await.unwrap().as_deref(), Some("2"));
@@ -194,6 +208,78 @@ async fn releases(test: TestStore) {
     assert_eq!(store.build_cancel(&scope, alive.id).await.unwrap().status, BuildStatus::Failed);
     assert_eq!(store.build_finish(&scope, alive.id, slug(&[])).await.unwrap_err().code(), "build_finished");
     assert_eq!(store.build_list(&scope, 10).await.unwrap().len(), 4);
+}
+
+async fn letting_go(test: TestStore) {
+    let (store, me) = (&test.store, owner(&test.store).await);
+    let scope = app(store, &me, "blog").await;
+    let set = async |value: &str| store.config_patch(&scope, &change(&[("A", Some(value))])).await.unwrap();
+    set("v2").await;
+    deploy(store, &scope, slug(&[("web", "a")])).await;
+    set("v4").await;
+    deploy(store, &scope, slug(&[("web", "a"), ("worker", "b")])).await;
+    let v6 = deploy(store, &scope, slug(&[("web", "a"), ("worker", "b"), ("release", "c")])).await;
+    store.release_finish(&scope, v6.id, ReleaseOutcome::Failed).await.unwrap();
+    let standing = async || store.releases_standing(&scope).await.unwrap().iter().map(|(version, _)| version.0).collect::<Vec<_>>();
+    assert_eq!(standing().await, [1, 2, 3, 4, 5]);
+
+    let versions = |all: &[u32]| all.iter().map(|version| ReleaseVersion(*version)).collect::<Vec<_>>();
+    assert_eq!(store.releases_expire(&scope, &versions(&[1, 2, 3, 5, 6, 99])).await.unwrap(), 3, "the current one stays");
+    assert_eq!(standing().await, [4, 5]);
+    let refused = store.release_rollback(&scope, "v3".parse().unwrap()).await.unwrap_err();
+    assert_eq!(refused.to_string(), "cannot roll back to v3: it has expired, and its image is gone");
+    assert!(refused.hint().unwrap().contains("git push --force landfall COMMIT:main"));
+    let gone = store.release_config(&scope, "v2".parse().unwrap()).await.unwrap_err();
+    assert_eq!((gone.code(), gone.to_string()), ("release_expired", "the config vars of v2 are gone: it can no longer be run".into()));
+    for kept in ["v4", "v5", "v6"] {
+        assert_eq!(store.release_config(&scope, kept.parse().unwrap()).await.unwrap().0.len(), 1, "{kept}");
+    }
+    assert_eq!(store.images_in_use(&store.system()).await.unwrap(), ["sha256:1", "sha256:2"]);
+    let v7 = store.release_rollback(&scope, "v4".parse().unwrap()).await.unwrap();
+    assert_eq!((v7.version.0, store.releases_expire(&scope, &versions(&[4, 5])).await.unwrap()), (7, 2));
+    assert_eq!(store.images_in_use(&store.system()).await.unwrap(), ["sha256:1"], "what v7 runs is v3's");
+    assert_eq!(store.release_config(&scope, "v7".parse().unwrap()).await.unwrap().0.len(), 1);
+    assert_eq!(store.release_list(&scope, ReleaseRange::default()).await.unwrap().len(), 7, "every release stays visible");
+    assert_eq!(store.outputs_kept(&scope, 1).await.unwrap(), [v6.id]);
+
+    let new = || NewBuild { id: None, source: BuildSource::default(), stack: "s".into(), worker: "w".into() };
+    let mut builds = Vec::new();
+    for _ in 0..4 {
+        builds.push(store.build_create(&scope, new()).await.unwrap().id);
+    }
+    for id in &builds[1..3] {
+        store.build_fail(&scope, *id, "no").await.unwrap();
+    }
+    assert_eq!(store.builds_prune(&scope, 1).await.unwrap(), [builds[0], builds[3]], "pending ones and the newest");
+    assert_eq!(store.build_list(&scope, 10).await.unwrap().len(), 3 + 2, "releases keep their builds");
+    assert_eq!(store.build_get(&scope, builds[1]).await.unwrap_err().code(), "not_found");
+    assert_eq!(store.app_ids(&store.system()).await.unwrap(), [scope.app_id()]);
+}
+
+async fn crashes(test: TestStore) {
+    let (store, me) = (&test.store, owner(&test.store).await);
+    let scope = app(store, &me, "blog").await;
+    let crash = PastCrash {
+        at_unix_ms: 1_700_000_000_000,
+        release: ReleaseVersion(3),
+        fingerprint: "standard-1x".into(),
+        generation: 0,
+        size: DynoSize::default(),
+        up_for_ms: None,
+    };
+    let (web, worker): (DynoName, DynoName) = ("web.1".parse().unwrap(), "worker.2".parse().unwrap());
+    let record = |crashes: usize| CrashRecord { reported: Some(format!("d-{crashes}")), crashes: vec![crash.clone(); crashes] };
+    for (dyno, crashes) in [(&web, 1), (&worker, 2), (&web, 3)] {
+        store.crashes_note(&scope, dyno, &record(crashes)).await.unwrap();
+    }
+    let mut expected = BTreeMap::from([(web, record(3)), (worker.clone(), record(2))]);
+    assert_eq!(store.crashes(&scope).await.unwrap(), expected);
+    store.app_destroy(&scope).await.unwrap();
+    assert_eq!(store.crashes(&scope).await.unwrap(), expected);
+    store.app_purge(&store.system(), scope.app_id()).await.unwrap();
+    store.crashes_note(&scope, &worker, &record(1)).await.unwrap();
+    expected.clear();
+    assert_eq!(store.crashes(&scope).await.unwrap(), expected, "nothing is noted of an app that is gone");
 }
 
 async fn formation(test: TestStore) {

@@ -2,6 +2,7 @@
 
 mod app;
 mod build;
+mod crash;
 mod desired;
 mod formation;
 mod person;
@@ -9,6 +10,7 @@ mod release;
 
 pub use app::{App, AuditEntry, AuditEvent, Domain, DomainKind, NewApp};
 pub use build::{Build, BuildSource, FormationHint, NewBuild, NewSlug, Slug};
+pub use crash::{CrashRecord, PastCrash};
 pub use desired::{DesiredApp, DesiredRelease};
 pub use formation::{Formation, FormationChange, QuantityChange, RestartTarget};
 pub use person::{Account, Authorization, Collaborator, NewAccount, NewAuthorization, SshKey, UserRef};
