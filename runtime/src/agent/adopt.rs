@@ -1,12 +1,13 @@
 //! After a restart: take back what lives, finish what a killed agent left half made.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use landfall_runtime_wire::shim::{Phase, ShimEvent, ShimRequest};
-use landfall_runtime_wire::{ContainerId, ContainerState};
+use landfall_runtime_wire::{ContainerId, ContainerInfo, ContainerState};
 use tracing::{info, warn};
 
-use super::launch::{SHIM_ANSWER, discard};
+use super::launch::{SHIM_ANSWER, discard, now_ms};
 use super::record::{self, Record};
 use super::{Core, monitor, shim};
 use crate::disk::remove_tree;
@@ -35,10 +36,11 @@ pub(super) async fn all(core: &Arc<Core>) -> Result<()> {
 }
 
 async fn one(core: &Arc<Core>, id: &ContainerId, mut record: Record) {
+    let dir = core.config.container_run_dir(id.as_str());
     match shim::ask(&shim::socket(&core.config, id), ShimRequest::Status, SHIM_ANSWER).await {
         Ok(ShimEvent::Status { status }) if status.phase == Phase::Created => throw_away(core, id).await,
         Ok(ShimEvent::Status { status }) => {
-            record.info.state = monitor::state(&status);
+            enter(&mut record.info, monitor::state(&status), &dir);
             record.info.other_listeners = monitor::others(&status, record.port);
             let port = record.port;
             let lives = !matches!(record.info.state, ContainerState::Exited(_));
@@ -49,14 +51,22 @@ async fn one(core: &Arc<Core>, id: &ContainerId, mut record: Record) {
             }
         }
         _ => {
-            let dir = core.config.container_run_dir(id.as_str());
             let status = record::exit_status(&dir).unwrap_or(monitor::SHIM_KILLED);
             if let Err(error) = shim::cleanup(&core.config, &dir.join("config.json")).await {
                 warn!(container.id = %id, %error, "cannot clean up after a dead shim");
             }
-            record.info.state = ContainerState::Exited(status);
+            enter(&mut record.info, ContainerState::Exited(status), &dir);
             core.registry.adopt(record);
         }
+    }
+}
+
+/// A state that came about while no agent looked: an end has left its time, anything else counts from now.
+fn enter(info: &mut ContainerInfo, state: ContainerState, dir: &Path) {
+    if info.state != state {
+        info.state = state;
+        let ended = matches!(state, ContainerState::Exited(_)).then(|| record::ended_at_ms(dir)).flatten();
+        info.changed_at_ms = ended.unwrap_or_else(now_ms);
     }
 }
 
@@ -67,7 +77,7 @@ async fn throw_away(core: &Arc<Core>, id: &ContainerId) {
 }
 
 /// The containers that have a directory; anything else in there is removed.
-fn ids(dir: &std::path::Path) -> Result<Vec<ContainerId>> {
+fn ids(dir: &Path) -> Result<Vec<ContainerId>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).doing(format!("reading {}", dir.display()))?.flatten() {
         match ContainerId::try_from(entry.file_name().to_string_lossy().into_owned()) {

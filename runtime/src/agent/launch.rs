@@ -47,8 +47,16 @@ pub(super) fn record(
     port: Option<u16>,
     build: bool,
 ) -> Record {
-    let info =
-        ContainerInfo { id, labels, state: ContainerState::Starting, ip: None, other_listeners: Vec::new(), started_at_ms: now_ms() };
+    let now = now_ms();
+    let info = ContainerInfo {
+        id,
+        labels,
+        state: ContainerState::Starting,
+        ip: None,
+        other_listeners: Vec::new(),
+        started_at_ms: now,
+        changed_at_ms: now,
+    };
     Record { info, image: image.to_owned(), port, build }
 }
 

@@ -34,6 +34,7 @@ async fn follow(core: &Arc<Core>, id: &ContainerId, port: Option<u16>) -> ExitSt
                 info.state = state(&status);
                 info.other_listeners = others(&status, port);
             });
+            remember(core, id);
         }
     }
     let dir = core.config.container_run_dir(id.as_str());
@@ -45,6 +46,14 @@ async fn follow(core: &Arc<Core>, id: &ContainerId, port: Option<u16>) -> ExitSt
         warn!(container.id = %id, %error, "cannot clean up after a dead shim");
     }
     SHIM_KILLED
+}
+
+/// For the next agent: since when the container is in its state.
+fn remember(core: &Core, id: &ContainerId) {
+    let Some(record) = core.registry.get(id) else { return };
+    if let Err(error) = record.write(&core.config.container_run_dir(id.as_str())) {
+        warn!(container.id = %id, %error, "since when a container is in its state was not written down");
+    }
 }
 
 pub(super) fn state(status: &ShimStatus) -> ContainerState {

@@ -1,6 +1,7 @@
 //! What an agent leaves behind for the next one about each container.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use landfall_runtime_wire::{ContainerInfo, ExitStatus};
 
@@ -20,14 +21,23 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// Replaces it as a whole: an agent killed meanwhile leaves the one or the other.
     pub(super) fn write(&self, dir: &Path) -> Result<()> {
-        let bytes = serde_json::to_vec(self).map_err(std::io::Error::from).doing("writing a container's record")?;
-        std::fs::write(dir.join("record.json"), bytes).doing("writing a container's record")
+        let doing = "writing a container's record";
+        let bytes = serde_json::to_vec(self).map_err(std::io::Error::from).doing(doing)?;
+        std::fs::write(dir.join("record.new"), bytes).doing(doing)?;
+        std::fs::rename(dir.join("record.new"), dir.join("record.json")).doing(doing)
     }
 
     pub(super) fn read(dir: &Path) -> Option<Self> {
         serde_json::from_slice(&std::fs::read(dir.join("record.json")).ok()?).ok()
     }
+}
+
+/// When a container ended: its shim wrote that file then.
+pub(super) fn ended_at_ms(dir: &Path) -> Option<u64> {
+    let ended = std::fs::metadata(dir.join("exit")).ok()?.modified().ok()?;
+    Some(ended.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_millis() as u64)
 }
 
 /// How a container ended, as its shim wrote it.

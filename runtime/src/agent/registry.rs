@@ -9,6 +9,7 @@ use landfall_runtime_wire::agent::FaultCode;
 use landfall_runtime_wire::{ContainerEvent, ContainerId, ContainerInfo, ContainerState};
 use tokio::sync::{OwnedMutexGuard, broadcast, watch};
 
+use super::launch::now_ms;
 use super::record::Record;
 use crate::config::Subnet;
 use crate::fault::{Result, fault};
@@ -87,6 +88,9 @@ impl Registry {
         }
         if entry.record.info != before {
             let state = entry.record.info.state;
+            if state != before.state {
+                entry.record.info.changed_at_ms = now_ms();
+            }
             entry.state.send_if_modified(|seen| std::mem::replace(seen, state) != state);
             self.tell(entry);
         }
@@ -172,6 +176,7 @@ mod tests {
             ip: None,
             other_listeners: Vec::new(),
             started_at_ms: 0,
+            changed_at_ms: 0,
         };
         Record { info, image: String::new(), port: None, build: false }
     }
@@ -199,6 +204,8 @@ mod tests {
         let exited = ContainerState::Exited(landfall_runtime_wire::ExitStatus { code: 3, oom: false });
         registry.update(&record.info.id, |info| info.state = exited);
         registry.update(&record.info.id, |info| info.state = ContainerState::Ready);
-        assert_eq!(registry.get(&record.info.id).unwrap().info.state, exited);
+        let info = registry.get(&record.info.id).unwrap().info;
+        assert_eq!(info.state, exited);
+        assert!(info.changed_at_ms > info.started_at_ms, "nobody knows when it ended");
     }
 }

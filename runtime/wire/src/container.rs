@@ -212,6 +212,9 @@ pub struct ContainerInfo {
     pub other_listeners: Vec<String>,
     /// Unix time in milliseconds when it was asked for.
     pub started_at_ms: u64,
+    /// Unix time in milliseconds when it came into its state.
+    #[serde(default)]
+    pub changed_at_ms: u64,
 }
 
 /// A change of one container.
