@@ -46,8 +46,9 @@ impl CacheRecord {
         serde_json::to_string(self).expect("plain data serialises")
     }
 
-    /// Diff ids the store must keep for the next build.
+    /// Diff ids the store must keep for the next build: what it gets back, and what it may keep in its image without seeing it. No image
+    /// need name them: the release they came with may have failed.
     pub fn diff_ids(&self) -> impl Iterator<Item = &str> {
-        self.layers.iter().filter(|layer| layer.cache).map(|layer| layer.layer.diff_id.as_str())
+        self.layers.iter().map(|layer| layer.layer.diff_id.as_str())
     }
 }

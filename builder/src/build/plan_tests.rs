@@ -155,6 +155,8 @@ fn the_record_round_trips_and_another_format_is_no_cache() {
     let exported = Exported { digest: "d".into(), layers: vec![made("sha256:1"), made("sha256:2")], size_bytes: 2, app_bytes: 1 };
     let record = record(&request(None), &report, &exported);
     assert_eq!(record.diff_ids().collect::<Vec<_>>(), ["sha256:1", "sha256:2"]);
+    let launch_only = record_of(vec![cached("/layers/a_b/app", [true, false, false])]);
+    assert_eq!(launch_only.diff_ids().count(), 1, "the next build may keep it in its image");
     assert_eq!(record.layers[1].layer.path, PathBuf::from("/layers/a_b/pip"));
     assert_eq!(CacheRecord::from_json(&record.to_json()).unwrap(), record);
     assert_eq!(CacheRecord::from_json(&record.to_json().replace("\"format\":1", "\"format\":0")), None);
