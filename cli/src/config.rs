@@ -44,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) build: Build,
     /// Base images.
     pub(crate) stack: Stack,
+    /// How much of the past is kept.
+    pub(crate) keep: Keep,
 }
 
 /// The API's listener.
@@ -137,6 +139,25 @@ pub(crate) struct Build {
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
+pub(crate) struct Keep {
+    /// Releases of an app that can be gone back to.
+    pub(crate) releases: usize,
+    /// Different images among them.
+    pub(crate) images: usize,
+    /// Builds of an app whose logs are kept.
+    pub(crate) builds: u32,
+    /// Lines of dynos that are gone.
+    pub(crate) log_days: u64,
+    /// Lines of one app.
+    pub(crate) log_mib: u64,
+    /// Entries of the audit log.
+    pub(crate) audit_days: u64,
+    /// Between two looks for what may go.
+    pub(crate) minutes: u64,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct Stack {
     /// The stack of new apps.
     pub(crate) default: String,
@@ -161,6 +182,7 @@ impl Default for Config {
             engine: Engine::default(),
             build: Build::default(),
             stack: Stack::default(),
+            keep: Keep::default(),
         }
     }
 }
@@ -188,6 +210,13 @@ impl Default for Build {
     }
 }
 
+impl Default for Keep {
+    fn default() -> Self {
+        // A release costs a copy of the config vars, an image what changed of the app's code: a busy week, and ten deploys.
+        Self { releases: 100, images: 10, builds: 50, log_days: 7, log_mib: 100, audit_days: 400, minutes: 60 }
+    }
+}
+
 impl Default for Stack {
     fn default() -> Self {
         Self { default: "landfall-13".into(), debian_mirror: None }
@@ -195,7 +224,7 @@ impl Default for Stack {
 }
 
 /// Tables of the file, for finding keys in the environment.
-const TABLES: &[&str] = &["api", "ssh", "router", "store", "network", "engine", "build", "stack"];
+const TABLES: &[&str] = &["api", "ssh", "router", "store", "network", "engine", "build", "stack", "keep"];
 
 impl Config {
     /// File, environment and flags together. An absent file means all defaults.
@@ -265,6 +294,12 @@ impl Config {
         }
         if self.build.at_once == 0 || self.build.minutes == 0 || self.build.memory_mib < 128 {
             problems.push("build: at_once and minutes must be at least 1, memory_mib at least 128".into());
+        }
+        let keep = &self.keep;
+        let least =
+            [keep.releases as u64, keep.images as u64, keep.builds.into(), keep.log_days, keep.log_mib, keep.audit_days, keep.minutes];
+        if least.contains(&0) {
+            problems.push("keep: every number must be at least 1".into());
         }
     }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use landfall_builder::{BuildConfig, GitConfig};
 use landfall_model::Hostname;
 
+use crate::housekeeping::KeepConfig;
+
 /// The server's configuration. [`ServerConfig::default`] is what an installed server uses; [`ServerConfig::under`] moves all paths.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
@@ -38,10 +40,11 @@ pub struct ServerConfig {
     pub deploy: landfall_deploy::Settings,
     /// The first account's e-mail address. Default `admin@localhost`.
     pub admin_email: String,
-    /// How often each app is compared with reality although nothing happened. Default 5 s.
+    /// How often each app is compared with reality although nothing happened. Default 15 s: what happens is an event, so
+    /// this is a net.
     pub resync: Duration,
-    /// How often unused images and layers are removed. Default 1 h.
-    pub image_gc: Duration,
+    /// How much of the past is kept.
+    pub keep: KeepConfig,
     /// How long a stopping server waits for what is under way. Default 10 s.
     pub shutdown: Duration,
 }
@@ -63,8 +66,8 @@ impl Default for ServerConfig {
             git: GitConfig::default(),
             deploy: landfall_deploy::Settings::default(),
             admin_email: "admin@localhost".to_owned(),
-            resync: Duration::from_secs(5),
-            image_gc: Duration::from_hours(1),
+            resync: Duration::from_secs(15),
+            keep: KeepConfig::default(),
             shutdown: Duration::from_secs(10),
         }
     }

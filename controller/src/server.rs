@@ -19,7 +19,7 @@ use crate::adapters::{Builds, Deploys, StoreGitAccess};
 use crate::config::ServerConfig;
 use crate::platform::Live;
 use crate::reconcile::Supervisor;
-use crate::{first_boot, image_gc};
+use crate::{first_boot, housekeeping};
 
 /// Runs the server until `shutdown`.
 ///
@@ -50,7 +50,7 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> anyhow::R
         tracing::warn!(builds = interrupted, "builds that an earlier server left behind are failed; push again");
     }
     supervisor.start();
-    tasks.spawn(image_gc::run(supervisor.shared().clone()));
+    tasks.spawn(housekeeping::run(supervisor.shared().clone()));
 
     let receiver = Receiver::new(config.git_config(), Arc::new(StoreGitAccess::new(store.clone())));
     let deploys = Arc::new(Deploys::new(store.clone(), builds.clone()));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use landfall_builder::BuildConfig;
 use landfall_builder::config::BuildSettings;
 use landfall_controller::config::ServerConfig;
+use landfall_controller::housekeeping::{Keep, KeepConfig};
 use landfall_router::{Listen, RouterConfig};
 use landfall_runtime::config::{AgentConfig, Subnet};
 use tokio::signal::unix::{SignalKind, signal};
@@ -80,6 +81,17 @@ fn until_told_to_stop() -> Result<CancellationToken> {
     Ok(token)
 }
 
+fn keep(keep: &crate::config::Keep, log_files: usize) -> KeepConfig {
+    let days = |days: u64| Duration::from_hours(days.saturating_mul(24));
+    KeepConfig {
+        app: Keep { releases: keep.releases, images: keep.images },
+        builds: keep.builds,
+        logs: landfall_logs::Limits { age: days(keep.log_days), bytes: keep.log_mib.saturating_mul(1 << 20), files: log_files },
+        audit: days(keep.audit_days),
+        every: Duration::from_mins(keep.minutes),
+    }
+}
+
 fn server_config(config: &Config) -> ServerConfig {
     let build = &config.build;
     let defaults = ServerConfig::default();
@@ -108,6 +120,7 @@ fn server_config(config: &Config) -> ServerConfig {
             },
             ..defaults.build.clone()
         },
+        keep: keep(&config.keep, defaults.keep.logs.files),
         ..defaults
     }
 }

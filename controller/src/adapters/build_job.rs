@@ -1,6 +1,8 @@
 //! From a source to a release that runs: what a push and an uploaded tarball have in common.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use landfall_builder::app_json::{AppJson, EnvSource, generate_secret};
@@ -9,7 +11,7 @@ use landfall_builder::push::{Lines, PushRefused};
 use landfall_builder::turns::Turns;
 use landfall_builder::{BuildFailure, Builder};
 use landfall_model::{AppId, BuildId, ConfigKey, ReleaseStatus, ReleaseVersion, SecretString};
-use landfall_store::{App, AppScope, BuildSource, FormationHint, NewBuild, NewSlug, Release, StoreError};
+use landfall_store::{App, AppScope, AuditEvent, BuildSource, FormationHint, NewBuild, NewSlug, Release, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use super::job_lines::JobLines;
@@ -25,7 +27,16 @@ pub struct Builds {
     supervisor: Supervisor,
     builder: Builder,
     turns: Turns<AppId>,
-    running: Mutex<HashMap<BuildId, CancellationToken>>,
+    running: Mutex<HashMap<BuildId, Running>>,
+}
+
+/// A build that runs here.
+#[derive(Clone)]
+struct Running {
+    /// Fired: it shall end.
+    cancel: CancellationToken,
+    /// Fires when it has.
+    ended: CancellationToken,
 }
 
 /// One deploy to be made.
@@ -35,6 +46,8 @@ pub struct Job {
     pub scope: AppScope,
     /// The id of the build.
     pub build: BuildId,
+    /// Where the deployer came from, for the audit log.
+    pub address: Option<IpAddr>,
     /// What to build.
     pub source: Source,
     /// What people call it.
@@ -45,7 +58,8 @@ impl Builds {
     /// Over the agent's build containers.
     pub fn new(supervisor: Supervisor) -> Self {
         let shared = supervisor.shared();
-        let builder = Builder::new(shared.config.build_config(), Arc::new(AgentSandbox::new(shared.agent.clone())));
+        let builder =
+            Builder::new(shared.config.build_config(), Arc::new(AgentSandbox::new(shared.agent.clone(), shared.image_holds.clone())));
         Self { supervisor, builder, turns: Turns::new(1), running: Mutex::default() }
     }
 
@@ -58,39 +72,54 @@ impl Builds {
         self.supervisor.shared()
     }
 
-    /// Fails the builds an earlier server left behind.
+    fn dir(&self, build: BuildId) -> PathBuf {
+        self.shared().config.build_config().builds.join(build.to_string())
+    }
+
+    /// Fails the builds an earlier server left behind, and removes their sources.
     pub async fn interrupt_leftovers(&self) -> Result<usize, StoreError> {
+        if let Err(error) = self.builder.tidy() {
+            tracing::warn!(error = %error, "sources of interrupted builds were not removed");
+        }
         Ok(self.shared().store.builds_interrupt(&self.shared().system, &[]).await?.len())
     }
 
-    /// Cancels a running build; false = it does not run here.
-    pub fn cancel(&self, build: BuildId) -> bool {
-        let token = self.running().get(&build).cloned();
-        token.inspect(CancellationToken::cancel).is_some()
+    /// Cancels a build, if it runs here, and waits for its end.
+    pub async fn cancel(&self, build: BuildId) {
+        let running = self.running().get(&build).cloned();
+        if let Some(running) = running {
+            running.cancel.cancel();
+            running.ended.cancelled().await;
+        }
     }
 
-    /// Whether a build runs.
-    pub fn is_running(&self, build: BuildId) -> bool {
-        self.running().contains_key(&build)
-    }
-
-    /// Writes the build's row. From here on it is visible, and ends as succeeded or failed.
+    /// Writes the build's row, and makes room for its log. From here on it is visible, and ends as succeeded or failed.
     pub async fn create(&self, job: &Job) -> Result<App, StoreError> {
         let app = self.shared().store.app_get(&job.scope).await?;
         let new = NewBuild { id: Some(job.build), source: job.described.clone(), stack: app.stack.clone(), worker: WORKER.to_owned() };
         self.shared().store.build_create(&job.scope, new).await?;
+        if let Err(error) = std::fs::create_dir_all(self.dir(job.build)) {
+            tracing::warn!(build.id = %job.build, error = %error, "no room for a build's log");
+        }
         Ok(app)
     }
 
     /// Builds, releases and rolls out, telling `lines`. An error refuses the push: nothing of it runs, and its text says why.
     pub async fn run(&self, job: Job, app: App, lines: Lines, cancel: CancellationToken) -> Result<(), PushRefused> {
-        self.running().insert(job.build, cancel.clone());
+        let ended = CancellationToken::new();
+        self.running().insert(job.build, Running { cancel: cancel.clone(), ended: ended.clone() });
+        let _ended = ended.drop_guard();
+        let held = self.shared().image_holds.releasing(job.build);
         let built = self.build(&job, &app, &lines, &cancel).await;
         self.running().remove(&job.build);
-        let log = self.shared().config.build_config().builds.join(job.build.to_string()).join("log");
-        let lines = JobLines::new(lines, &log);
+        let lines = JobLines::new(lines, &self.dir(job.build).join("log"));
         match built {
-            Ok(outcome) => self.release(&job, &app, outcome, &lines, &cancel).await,
+            Ok(outcome) => {
+                let release = self.release(&job, &app, outcome, &lines).await?;
+                drop(held);
+                self.shared().litter.notify_one();
+                self.roll_out(&job, &app, &release, &lines, &cancel).await
+            }
             Err(failure) => {
                 if let Err(error) = self.shared().store.build_fail(&job.scope, job.build, &failure.to_string()).await {
                     tracing::warn!(build.id = %job.build, error = crate::explain(&error), "a failed build could not be recorded");
@@ -129,14 +158,7 @@ impl Builds {
         self.builder.build(request, lines.clone(), cancel.clone()).await
     }
 
-    async fn release(
-        &self,
-        job: &Job,
-        app: &App,
-        outcome: BuildOutcome,
-        lines: &JobLines,
-        cancel: &CancellationToken,
-    ) -> Result<(), PushRefused> {
+    async fn release(&self, job: &Job, app: &App, outcome: BuildOutcome, lines: &JobLines) -> Result<Release, PushRefused> {
         lines.step("Launching...");
         let recorded = async {
             if let Some(app_json) = &outcome.app_json {
@@ -153,10 +175,25 @@ impl Builds {
                 return Err(lines.refused(&words));
             }
         };
+        self.audit(job, &release).await;
         if let Err(error) = cache_file::save(&self.shared().config.build_cache_dir(), app.id, &outcome.cache) {
             tracing::warn!(app.id = %app.id, error = %error, "the build cache was not kept; the next build takes longer");
         }
-        self.roll_out(job, app, &release, lines, cancel).await
+        Ok(release)
+    }
+
+    /// A deploy is worth an entry, however it was asked for (trust rule R10).
+    async fn audit(&self, job: &Job, release: &Release) {
+        let event = AuditEvent {
+            actor: job.scope.actor(),
+            action: "deploy".to_owned(),
+            app: Some(job.scope.app_id()),
+            detail: format!("{}: {}", release.version, release.description),
+            address: job.address.map(|address| address.to_string()),
+        };
+        if let Err(error) = self.shared().store.audit_append(&event).await {
+            tracing::error!(build.id = %job.build, error = crate::explain(&error), "audit entry was not written");
+        }
     }
 
     async fn roll_out(
@@ -229,7 +266,7 @@ impl Builds {
         Ok(current.is_ok_and(|release| release.slug.is_some()))
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<BuildId, CancellationToken>> {
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<BuildId, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

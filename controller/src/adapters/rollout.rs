@@ -12,9 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::job_lines::JobLines;
 use crate::reconcile::{AppHandle, AppStatus, Shared, output_dir};
+use crate::wait::{AppChanges, NET, News};
 
-/// How often a running release phase is looked at.
-const LOOK: Duration = Duration::from_millis(100);
 /// Failures of dynos of the new release after which nobody waits any longer.
 const PATIENCE: usize = 3;
 /// Time for routes and health checks beyond the boot timeout.
@@ -44,6 +43,8 @@ pub(super) async fn release_phase(
     lines.step("Running the release phase...");
     let reader = Reader::new(&output_dir(&shared.config, release.app, release.id));
     let mut follow = reader.follow(Cursor::default(), Filter::default()).ok();
+    let news = follow.as_ref().map_or(News::None, News::of);
+    let mut changes = AppChanges::of(shared, release.app);
     loop {
         let status = shared.store.release_get(scope, ReleaseRef::Id(release.id)).await?.status;
         if let Some(follow) = &mut follow {
@@ -58,7 +59,12 @@ pub(super) async fn release_phase(
         if status != ReleaseStatus::Pending || cancel.is_cancelled() {
             return Ok(status);
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::select! {
+            () = news.wait() => {}
+            () = changes.next() => {}
+            () = cancel.cancelled() => {}
+            () = tokio::time::sleep(NET) => {}
+        }
     }
 }
 

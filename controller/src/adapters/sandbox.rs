@@ -14,6 +14,7 @@ use landfall_runtime_wire::agent::FaultCode;
 use landfall_runtime_wire::build as wire;
 use landfall_runtime_wire::{ContainerId, FileMount, Limits, UserBlock, image};
 
+use crate::housekeeping::ImageHolds;
 use crate::reconcile::build_container;
 
 /// Longest file read from a finished build.
@@ -26,13 +27,14 @@ type Session = Arc<tokio::sync::Mutex<BuildSession>>;
 #[derive(Debug)]
 pub struct AgentSandbox {
     agent: Agent,
+    holds: ImageHolds,
     sessions: Arc<Mutex<HashMap<BuildId, Session>>>,
 }
 
 impl AgentSandbox {
-    /// Over one agent.
-    pub fn new(agent: Agent) -> Self {
-        Self { agent, sessions: Arc::default() }
+    /// Over one agent. Whoever runs the build releases its hold once the image it made is recorded, or nobody wants it.
+    pub fn new(agent: Agent, holds: ImageHolds) -> Self {
+        Self { agent, holds, sessions: Arc::default() }
     }
 }
 
@@ -87,6 +89,7 @@ impl Sandbox for AgentSandbox {
 
     fn commit(&self, build: BuildId, plan: ExportPlan) -> BoxFuture<'_, Result<Exported, SandboxError>> {
         Box::pin(async move {
+            self.holds.take(build).await;
             let image = self.agent.build_commit(&build_container(build), export_plan(plan)).await.map_err(refused)?;
             Ok(Exported {
                 digest: image.digest,

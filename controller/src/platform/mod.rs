@@ -146,11 +146,7 @@ impl Platform for Live {
             if found.status != BuildStatus::Pending {
                 return Err(PlatformError::Conflict("That build has ended already. Take its release back with: landfall rollback".into()));
             }
-            if self.builds.cancel(build) {
-                while self.builds.is_running(build) {
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                }
-            }
+            self.builds.cancel(build).await;
             match self.shared().store.build_cancel(&scope, build).await {
                 // The job itself may have been first to say so.
                 Ok(_) => Ok(()),
@@ -171,6 +167,7 @@ impl Platform for Live {
             let job = Job {
                 scope,
                 build: id,
+                address: None,
                 described: BuildSource { commit: build.version.clone(), description: None },
                 source: Source::Tarball { path: build.file.clone(), version: build.version },
             };
@@ -201,7 +198,7 @@ impl Platform for Live {
         Box::pin(async move {
             let scope = self.shared().system.app(app);
             let found = self.shared().store.release_get(&scope, ReleaseRef::Id(release)).await.map_err(of_store)?;
-            Ok(found.output.map(|_| output::release(self.shared().clone(), app, release)))
+            Ok(found.output.map(|_| output::release(self.shared().clone(), app, release, found.status)))
         })
     }
 

@@ -7,7 +7,7 @@ use landfall_deploy::{Observed, Plan, StopReason, plan};
 use landfall_store::{DesiredApp, StoreError};
 
 use super::shared::{AppHandle, Shared};
-use super::{announce, desired, perform, purge, status};
+use super::{announce, crashes, desired, perform, purge, status};
 
 /// What one round came to.
 enum Round {
@@ -51,6 +51,7 @@ async fn round(shared: &Arc<Shared>, handle: &Arc<AppHandle>) -> Result<Round, S
     if app.destroyed_at.is_none() {
         shared.logs.prepare(app.id);
     }
+    crashes::recall(shared, handle).await?;
     announce::releases(shared, handle, &app).await?;
     let (observed, plan, status) = look(shared, handle, &app);
     handle.status.send_if_modified(|old| std::mem::replace(old, status.clone()) != status);

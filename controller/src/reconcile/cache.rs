@@ -1,6 +1,7 @@
 //! What the agent last said of every container, kept fresh by its watch.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -11,9 +12,11 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::labels::app_of;
+use crate::wait::News;
 
-/// Pause before watching again after the agent went away.
-const RETRY: Duration = Duration::from_millis(300);
+/// Pauses between looks for an agent that is away double from the first to the last; its socket's appearing starts anew.
+const FIRST_LOOK: Duration = Duration::from_millis(20);
+const LAST_LOOK: Duration = Duration::from_secs(2);
 
 /// The last word on every container. While the agent is away nothing is known: [`Cache::is_live`] is false.
 #[derive(Debug)]
@@ -75,9 +78,11 @@ impl Cache {
         let _ = self.changes.send(gone.as_ref().and_then(app_of));
     }
 
-    /// Watches until cancelled.
-    pub async fn run(self: Arc<Self>, agent: Agent, cancel: CancellationToken) {
+    /// Watches until cancelled. `run_dir` is where the agent's socket appears.
+    pub async fn run(self: Arc<Self>, agent: Agent, run_dir: PathBuf, cancel: CancellationToken) {
         let mut was_away = false;
+        let mut pause = FIRST_LOOK;
+        let sockets = News::of_dir(&run_dir);
         loop {
             let error = tokio::select! {
                 error = self.follow(&agent) => error,
@@ -87,9 +92,13 @@ impl Cache {
                 tracing::warn!(error, "the agent is away; nothing is started or stopped until it is back");
             }
             was_away = !self.live.send_replace(false);
-            let _ = self.changes.send(None);
+            if !was_away {
+                pause = FIRST_LOOK;
+                let _ = self.changes.send(None);
+            }
             tokio::select! {
-                () = tokio::time::sleep(RETRY) => {}
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LAST_LOOK),
+                () = sockets.wait() => pause = FIRST_LOOK,
                 () = cancel.cancelled() => return,
             }
         }

@@ -27,6 +27,13 @@ impl Clock {
         self.started + at.saturating_sub(PAST)
     }
 
+    /// The wall clock time of a time on this clock, as far as the wall clock can be believed now.
+    pub fn unix_ms(&self, at: Duration) -> u64 {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let then = wall.saturating_sub(self.now().saturating_sub(at));
+        u64::try_from(then.as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// Where a wall clock time lies on this clock, as far as the wall clock can be believed now: never in the future.
     pub fn at_unix_ms(&self, unix_ms: u64) -> Duration {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -125,6 +125,7 @@ mod tests {
             ip: None,
             other_listeners: vec![],
             started_at_ms: 0,
+            changed_at_ms: 0,
         };
         assert_eq!(Labels::read(&info), Some(labels));
         assert_eq!(Labels::read(&ContainerInfo { labels: BTreeMap::new(), ..info }), None);

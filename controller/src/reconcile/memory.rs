@@ -57,6 +57,10 @@ pub(crate) struct Memory {
     pub(crate) busy: HashSet<Busy>,
     pub(crate) held: HashSet<ContainerKey>,
     pub(crate) crashes: BTreeMap<DynoName, Vec<Crash>>,
+    /// Containers whose end was the last to be reported of a dyno.
+    pub(crate) reported: BTreeMap<DynoName, ContainerKey>,
+    /// What an earlier server wrote down of crashes is taken back.
+    pub(crate) recalled: bool,
     pub(crate) failures: Vec<Failure>,
     /// One-off dynos of an earlier server whose clients cannot come back.
     pub(crate) abandoned: Vec<ContainerKey>,
@@ -65,6 +69,12 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    /// Releases of which something runs, or would be started again after a crash.
+    pub(crate) fn releases(&self) -> BTreeSet<ReleaseVersion> {
+        let crashed = self.crashes.values().flatten().map(|crash| crash.release);
+        self.seen.values().map(|seen| seen.labels.release).chain(crashed).collect()
+    }
+
     /// A container is about to be asked for.
     pub(crate) fn expect(&mut self, key: ContainerKey, labels: Labels, now: Duration) {
         self.starting.insert(key.clone());
@@ -91,8 +101,9 @@ impl Memory {
             if labels.attached && !self.seen.contains_key(&key) {
                 self.abandoned.push(key.clone());
             }
-            let seen = self.seen.entry(key.clone()).or_insert_with(|| adopt(labels, info, desired, clock));
-            seen.note(info.state, now, desired.settings.stop_grace);
+            let reported = self.reported.get(&labels.dyno) == Some(&key);
+            let seen = self.seen.entry(key.clone()).or_insert_with(|| adopt(labels, info, desired, clock, reported));
+            seen.note(info, clock, desired.settings.stop_grace);
             observed.push(container(key.clone(), seen, state(info.state, seen, now), &info.other_listeners, self.held.contains(&key)));
             there.insert(key);
         }
@@ -121,27 +132,35 @@ impl Seen {
         }
     }
 
-    fn note(&mut self, state: ContainerState, now: Duration, grace: Duration) {
+    fn note(&mut self, info: &ContainerInfo, clock: &Clock, grace: Duration) {
+        let state = info.state;
         if self.last_state != Some(state) {
             self.last_state = Some(state);
-            self.changed_at = jiff::Timestamp::now();
+            self.changed_at = i64::try_from(info.changed_at_ms)
+                .ok()
+                .and_then(|at| jiff::Timestamp::from_millisecond(at).ok())
+                .unwrap_or_else(jiff::Timestamp::now);
         }
         if state == ContainerState::Ready {
-            self.up_since.get_or_insert(now);
+            self.up_since.get_or_insert_with(|| clock.at_unix_ms(info.changed_at_ms));
         }
         if state == ContainerState::Stopping && self.stopping.is_none() {
-            self.stopping = Some(Stopping { since: now, grace, reason: None });
+            self.stopping = Some(Stopping { since: clock.at_unix_ms(info.changed_at_ms), grace, reason: None });
         }
     }
 }
 
 /// A container this server did not start: whatever its state is, the log already says so. Only a dyno of the current release whose startup
 /// check is not known to have passed is checked again.
-fn adopt(labels: Labels, info: &ContainerInfo, desired: &Desired, clock: &Clock) -> Seen {
+fn adopt(labels: Labels, info: &ContainerInfo, desired: &Desired, clock: &Clock, reported: bool) -> Seen {
     let checked = desired.current.as_ref().is_some_and(|target| target.version == labels.release)
         && labels.dyno.process_type.is_web()
         && desired.health.as_ref().is_some_and(|health| health.startup.is_some());
-    let told = if info.state == ContainerState::Ready && !checked { Told::Up } else { Told::Starting };
+    let told = match info.state {
+        ContainerState::Exited(_) if reported => Told::Ended,
+        ContainerState::Ready if !checked => Told::Up,
+        _ => Told::Starting,
+    };
     Seen { started_at: clock.at_unix_ms(info.started_at_ms), told, ..Seen::new(labels, clock.now()) }
 }
 

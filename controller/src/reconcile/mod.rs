@@ -1,13 +1,14 @@
 //! Makes what is desired true: one level-triggered loop per app.
 //!
 //! A loop reads what the store wants and what agent and router say, asks `landfall_deploy::plan`, performs the steps, and does it again when
-//! anything changes or a few seconds have passed. Nothing is remembered that cannot be read again, save comforts: crash records, what
-//! the log already says, who is attached. So a server that was killed at any step goes on from what it finds.
+//! anything changes or a few seconds have passed. Nothing is remembered that cannot be read again, save comforts: what the
+//! log already says, who is attached. So a server that was killed at any step goes on from what it finds.
 
 mod announce;
 mod app_loop;
 mod cache;
 mod clock;
+mod crashes;
 mod desired;
 mod health;
 mod labels;

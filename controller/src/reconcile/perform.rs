@@ -12,7 +12,8 @@ use super::memory::{Busy, Stopping, id_of};
 use super::shared::{AppHandle, Shared};
 use super::spec::{Launch, container_spec};
 use super::status::Failure;
-use super::{health, release_phase};
+use super::{crashes, health, release_phase};
+use crate::wait::before_retry;
 
 /// Starts performing one step.
 pub(super) fn step(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredApp, step: Step) {
@@ -27,7 +28,9 @@ pub(super) fn step(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredA
             }
             if let Some(crash) = crash {
                 memory.failed(Failure { release: crash.release, dyno: dyno.clone(), lines, decisive: false });
-                remember_crash(memory.crashes.entry(dyno).or_default(), crash);
+                remember_crash(memory.crashes.entry(dyno.clone()).or_default(), crash);
+                memory.reported.insert(dyno.clone(), key);
+                crashes::note(shared, handle, dyno);
             }
             drop(memory);
             handle.wake();
@@ -84,7 +87,7 @@ fn start(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredApp, mut la
             Err(NotStarted::Refused(why)) => start_failed(&shared, &handle, &key, &labels, &why),
             Err(NotStarted::AgentLost(why)) => {
                 tracing::warn!(app.id = %handle.app, dyno.name = %labels.dyno, error = why, "the agent was lost while a dyno started; looking again");
-                tokio::time::sleep(Duration::from_millis(500)).await;
+                before_retry(&shared).await;
                 handle.forget(&key);
             }
         }
@@ -119,7 +122,7 @@ async fn older_launch(shared: &Shared, labels: &Labels, user_block: u32) -> Resu
 }
 
 /// A dyno that could not even be started counts as a crash, so that the next try has a back-off.
-fn start_failed(shared: &Shared, handle: &AppHandle, key: &ContainerKey, labels: &Labels, why: &str) {
+fn start_failed(shared: &Arc<Shared>, handle: &Arc<AppHandle>, key: &ContainerKey, labels: &Labels, why: &str) {
     tracing::error!(app.id = %handle.app, dyno.name = %labels.dyno, error = why, "a dyno could not be started");
     let lines = vec![
         format!("Error R99 (Platform error) -> the dyno could not be started: {why}"),
@@ -142,6 +145,8 @@ fn start_failed(shared: &Shared, handle: &AppHandle, key: &ContainerKey, labels:
     // Twice: the immediate first restart is for apps that stumbled, not for a machine that cannot.
     remember_crash(record, crash.clone());
     remember_crash(record, crash);
+    drop(memory);
+    crashes::note(shared, handle, labels.dyno.clone());
 }
 
 fn stop(shared: &Arc<Shared>, handle: &Arc<AppHandle>, key: &ContainerKey, dyno: &DynoName, reason: StopReason, grace: Duration) {
@@ -167,7 +172,7 @@ fn stop(shared: &Arc<Shared>, handle: &Arc<AppHandle>, key: &ContainerKey, dyno:
     shared.tasks.clone().spawn(async move {
         if let Err(error) = shared.agent.stop(&id_of(&key), grace).await {
             tracing::warn!(app.id = %handle.app, container.id = %key.0, error = %error, "a dyno was not stopped; trying again");
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            before_retry(&shared).await;
             let mut memory = handle.memory();
             let exited =
                 shared.cache.get(&id_of(&key)).is_none_or(|info| matches!(info.state, landfall_runtime_wire::ContainerState::Exited(_)));
@@ -247,7 +252,7 @@ fn remove(shared: &Arc<Shared>, handle: &Arc<AppHandle>, key: ContainerKey) {
             Ok(()) => shared.cache.forget(&id_of(&key)),
             Err(error) => {
                 tracing::warn!(app.id = %handle.app, container.id = %key.0, error = %error, "an ended container was not removed; trying again");
-                tokio::time::sleep(Duration::from_millis(500)).await;
+                before_retry(&shared).await;
             }
         }
         handle.memory().busy.remove(&Busy::Remove(key));
@@ -298,7 +303,7 @@ fn finish_release(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredAp
         let outcome = if status == ReleaseStatus::Succeeded { ReleaseOutcome::Succeeded } else { ReleaseOutcome::Failed };
         if let Err(error) = shared.store.release_finish(&shared.system.app(handle.app), release.id, outcome).await {
             tracing::warn!(app.id = %handle.app, release.version = %version, error = %error, "a release phase's end was not recorded; trying again");
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            before_retry(&shared).await;
         }
         handle.memory().busy.remove(&Busy::FinishRelease(version));
         handle.wake();

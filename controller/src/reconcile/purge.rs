@@ -19,7 +19,9 @@ pub(super) async fn app(shared: &Shared, app: &DesiredApp) -> Result<(), StoreEr
     if let Err(error) = shared.logs.remove(app.id) {
         tracing::warn!(app.id = %app.id, error = %error, "the log of a destroyed app could not be removed");
     }
-    shared.store.app_purge(&shared.system, app.id).await
+    shared.store.app_purge(&shared.system, app.id).await?;
+    shared.litter.notify_one();
+    Ok(())
 }
 
 fn remove(path: &Path) {

@@ -14,6 +14,7 @@ use super::perform::explain;
 use super::shared::{AppHandle, Shared};
 use super::spec::{Launch, container_spec};
 use crate::config::ServerConfig;
+use crate::wait::before_retry;
 
 /// Most lines of a release phase that are copied to the app's log.
 const LINES: usize = 10_000;
@@ -58,7 +59,7 @@ pub(super) fn run(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredAp
             Ok(info) => shared.cache.insert(info),
             Err(error) => {
                 tracing::error!(app.id = %handle.app, release.version = %version, error, "a release phase could not be started; trying again");
-                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                before_retry(&shared).await;
                 let mut memory = handle.memory();
                 memory.starting.remove(&key);
                 memory.seen.remove(&key);

@@ -12,15 +12,20 @@ use landfall_deploy::{ContainerKey, RouteMode, RouterView, Routes};
 use landfall_model::AppId;
 use landfall_router::control::{AppRoutes, Backend, Client, Mode, Table};
 use landfall_store::DesiredApp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::memory::id_of;
 use super::shared::Shared;
 
-/// How often the router is asked whether it is still there.
-const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How often the router is asked whether it is still there. A net only: its end is an event.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How soon it is looked for again while it is away; each look itself waits for it a while.
+const AWAY: Duration = Duration::from_millis(100);
 /// Longest wait for loops that cannot plan (database away for one app) before the table goes out without them.
 const FIRST_PLANS: Duration = Duration::from_secs(5);
+
+/// Longest wait for the router to confirm that it sends nothing to a container.
+const UNROUTED: Duration = Duration::from_secs(2);
 
 /// What the loops want and what the router confirmed.
 #[derive(Debug)]
@@ -28,6 +33,8 @@ pub struct RouteTable {
     client: Client,
     inner: Mutex<Inner>,
     changed: Notify,
+    /// Told whenever the router confirmed something, or went away.
+    confirmed: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +68,7 @@ impl RouteTable {
             client: client.with_patience(Duration::from_secs(3)),
             inner: Mutex::new(Inner { generation, ..Inner::default() }),
             changed: Notify::new(),
+            confirmed: watch::Sender::new(()),
         }
     }
 
@@ -156,24 +164,26 @@ impl RouteTable {
     /// Waits until the router confirmed that it sends nothing to a container, for a short while.
     pub(super) async fn wait_unrouted(&self, app: AppId, key: &ContainerKey) {
         let routed = || self.lock().acknowledged.get(&app).is_some_and(|entry| entry.routes.backends.contains(key));
-        for _ in 0..100 {
-            if !routed() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let mut confirmed = self.confirmed.subscribe();
+        // The sender lives as long as self does, so this ends with the routes or the time.
+        let _ = tokio::time::timeout(UNROUTED, confirmed.wait_for(|()| !routed())).await;
     }
 
     /// Tells the router, until cancelled.
     pub(super) async fn run(&self, shared: Arc<Shared>) {
-        let mut heartbeat = tokio::time::interval(HEARTBEAT);
-        heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut waiting_since = tokio::time::Instant::now();
+        let mut gone = Box::pin(self.client.until_gone());
+        let mut look_at = waiting_since;
         loop {
             let result = tokio::select! {
                 () = shared.cancel.cancelled() => return,
                 () = self.changed.notified() => self.tell(&shared, waiting_since.elapsed()).await,
-                _ = heartbeat.tick() => match self.client.sync().await {
+                _ = &mut gone => {
+                    gone = Box::pin(self.client.until_gone());
+                    look_at = tokio::time::Instant::now();
+                    continue;
+                }
+                () = tokio::time::sleep_until(look_at) => match self.client.sync().await {
                     Ok(()) => {
                         if std::mem::replace(&mut self.lock().away, false) {
                             tracing::info!("the router is back");
@@ -188,6 +198,13 @@ impl RouteTable {
             if let Err(error) = result {
                 self.lost(&shared, &error);
             }
+            let pause = match () {
+                () if self.lock().away => AWAY,
+                // The whole table waits for loops that have not planned: for those that cannot, only so long.
+                () if !self.lock().initialised => FIRST_PLANS.saturating_sub(waiting_since.elapsed()).max(Duration::from_secs(1)),
+                () => HEARTBEAT,
+            };
+            look_at = tokio::time::Instant::now() + pause;
         }
     }
 
@@ -198,6 +215,7 @@ impl RouteTable {
         let frames = std::mem::take(&mut inner.frames);
         *inner = Inner { away: true, listed: inner.listed, generation, frames, ..Inner::default() };
         drop(inner);
+        self.confirmed.send_replace(());
         if !was_away {
             tracing::warn!(error = %error, "the router is away; it serves with its last table, and no dyno it may use is stopped");
             wake_all(shared);
@@ -228,6 +246,7 @@ impl RouteTable {
         inner.acknowledged = entries;
         inner.initialised = true;
         drop(inner);
+        self.confirmed.send_replace(());
         wake_all(shared);
         Ok(true)
     }
@@ -254,6 +273,7 @@ impl RouteTable {
                 None => inner.acknowledged.remove(&app),
             };
             drop(inner);
+            self.confirmed.send_replace(());
             shared.wake(app);
         }
     }

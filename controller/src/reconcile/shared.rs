@@ -17,6 +17,7 @@ use super::routes::RouteTable;
 use super::status::AppStatus;
 use crate::app_log::AppLogs;
 use crate::config::ServerConfig;
+use crate::housekeeping::ImageHolds;
 
 /// Everything the loops need. One per server.
 #[derive(Debug)]
@@ -31,6 +32,10 @@ pub struct Shared {
     pub cache: Arc<Cache>,
     /// The router.
     pub routes: RouteTable,
+    /// Images that are made and not released yet.
+    pub image_holds: ImageHolds,
+    /// Something new took the place of something old: there may be something to let go of.
+    pub litter: Notify,
     /// The platform's log lines.
     pub logs: AppLogs,
     /// The configuration.

@@ -7,6 +7,7 @@ use landfall_model::AppId;
 use landfall_router::control::Client;
 use landfall_runtime::client::Agent;
 use landfall_store::Store;
+use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,9 +19,10 @@ use super::routes::RouteTable;
 use super::shared::{AppHandle, Shared};
 use crate::app_log::AppLogs;
 use crate::config::ServerConfig;
+use crate::housekeeping::ImageHolds;
 
 /// How often the list of apps is read although nothing said it changed.
-const LIST: Duration = Duration::from_secs(10);
+const LIST: Duration = Duration::from_secs(30);
 
 /// The reconcile loops of all apps.
 #[derive(Clone, Debug)]
@@ -38,6 +40,8 @@ impl Supervisor {
             agent: Agent::new(config.agent_socket()),
             cache: Arc::new(Cache::new()),
             routes: RouteTable::new(Client::new(config.router_socket())),
+            image_holds: ImageHolds::default(),
+            litter: Notify::new(),
             logs: AppLogs::new(config.logs_dir()),
             config,
             clock: Clock::new(),
@@ -56,7 +60,7 @@ impl Supervisor {
     /// Starts watching and looping; returns at once. Everything ends with the cancellation token.
     pub fn start(&self) {
         let shared = &self.shared;
-        shared.tasks.spawn(shared.cache.clone().run(shared.agent.clone(), shared.cancel.clone()));
+        shared.tasks.spawn(shared.cache.clone().run(shared.agent.clone(), shared.config.run_dir.clone(), shared.cancel.clone()));
         let own = shared.clone();
         shared.tasks.spawn(async move { own.routes.run(own.clone()).await });
         shared.tasks.spawn(self.clone().supervise());
@@ -83,34 +87,38 @@ impl Supervisor {
         loop {
             tokio::select! {
                 () = self.shared.cancel.cancelled() => return,
-                _ = list.tick() => self.list().await,
+                // Loops that are there have a timer of their own.
+                _ = list.tick() => drop(self.list().await),
                 change = store_changes.recv() => match change {
                     Ok(app) => self.handle(app).wake(),
-                    Err(RecvError::Lagged(_)) => self.list().await,
+                    Err(RecvError::Lagged(_)) => self.wake_all().await,
                     Err(RecvError::Closed) => return,
                 },
                 change = agent_changes.recv() => match change {
                     Ok(Some(app)) => self.handle(app).wake(),
-                    Ok(None) | Err(RecvError::Lagged(_)) => self.list().await,
+                    Ok(None) | Err(RecvError::Lagged(_)) => self.wake_all().await,
                     Err(RecvError::Closed) => return,
                 },
             }
         }
     }
 
-    /// Wakes the loop of every app there is, in the store or among the containers.
-    async fn list(&self) {
-        match self.shared.store.desired_all(&self.shared.system).await {
-            Ok(apps) => {
-                for app in &apps {
-                    self.handle(app.id).wake();
-                }
-                self.shared.routes.listed();
-            }
+    async fn wake_all(&self) {
+        for handle in self.list().await {
+            handle.wake();
+        }
+    }
+
+    /// The loop of every app there is, in the store or among the containers; made where it was missing.
+    async fn list(&self) -> Vec<Arc<AppHandle>> {
+        let mut apps = self.shared.cache.apps();
+        let stored = self.shared.store.app_ids(&self.shared.system).await;
+        apps.extend(stored.iter().flatten());
+        let handles = apps.into_iter().map(|app| self.handle(app)).collect();
+        match stored {
+            Ok(_) => self.shared.routes.listed(),
             Err(error) => tracing::warn!(error = %error, "the list of apps could not be read; trying again"),
         }
-        for app in self.shared.cache.apps() {
-            self.handle(app).wake();
-        }
+        handles
     }
 }

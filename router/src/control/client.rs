@@ -142,6 +142,14 @@ impl Client {
         }
     }
 
+    /// Returns once the router that answers now is gone. Uses a connection of its own. Cancel-safe.
+    pub async fn until_gone(&self) -> Result<(), ClientError> {
+        let mut stream = connect(&self.path, Instant::now() + self.patience).await?;
+        // It sends nothing unasked: what can be read is the end.
+        let _end = stream.read(&mut [0]).await;
+        Ok(())
+    }
+
     /// Sends a change, on a fresh connection if the old one turns out to be dead.
     async fn apply(&self, link: &mut Link, operation: Operation) -> Result<(), ClientError> {
         if link.stream.is_some() {

@@ -6,6 +6,7 @@ mod deploy;
 mod faults;
 mod machine;
 mod node;
+mod keep;
 mod operate;
 mod python;
 
@@ -63,4 +64,6 @@ pub(crate) const OWN: &[OwnCase] = &[
     ("postgres_restart", faults::postgres_restart),
     ("up_says_what_the_machine_lacks", machine::up_says_what_the_machine_lacks),
     ("make_says_what_the_machine_lacks", machine::make_says_what_the_machine_lacks),
+    ("only_what_is_referred_to_stays", keep::only_what_is_referred_to_stays),
+    ("a_new_server_knows_what_the_old_one_knew", keep::a_new_server_knows_what_the_old_one_knew),
 ];

@@ -1,0 +1,120 @@
+//! Files that belong to something that is gone.
+//!
+//! The disk is listed first and the store asked after: what was made meanwhile is not on the list, and what was on the list was recorded before
+//! it was made.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::Context as _;
+use landfall_model::AppId;
+
+use crate::reconcile::Shared;
+
+/// Logs of builds: each app's newest stay.
+pub(super) async fn builds(shared: &Shared) -> anyhow::Result<()> {
+    let listed = children(shared.config.build_config().builds).await?;
+    let mut kept = HashSet::new();
+    for app in shared.store.app_ids(&shared.system).await? {
+        let builds = shared.store.builds_prune(&shared.system.app(app), shared.config.keep.builds).await?;
+        kept.extend(builds.iter().map(ToString::to_string));
+    }
+    remove_others(listed, kept).await
+}
+
+/// Output of release phases: that of each app's newest stay.
+pub(super) async fn outputs(shared: &Shared) -> anyhow::Result<()> {
+    for (app, dir) in apps_in(shared.config.release_output_dir()).await? {
+        let listed = children(dir).await?;
+        let keep = u32::try_from(shared.config.keep.app.releases).unwrap_or(u32::MAX);
+        let kept = shared.store.outputs_kept(&shared.system.app(app), keep).await?;
+        remove_others(listed, kept.iter().map(ToString::to_string).collect()).await?;
+    }
+    Ok(())
+}
+
+/// Logs of dynos that are gone. A log whose writer may live stays: the router's, ours, and those of every container the agent knows.
+pub(super) async fn logs(shared: &Shared) -> anyhow::Result<()> {
+    let limits = shared.config.keep.logs;
+    for (app, dir) in apps_in(shared.config.logs_dir()).await? {
+        if !shared.cache.is_live() {
+            return Ok(());
+        }
+        let live: HashSet<String> = shared.cache.of(app).into_iter().map(|info| info.id.to_string()).collect();
+        let writes = move |stem: &str| match stem.rsplit_once('.') {
+            Some((_, container)) => live.contains(container),
+            None => true,
+        };
+        let pruned = blocking(move || Ok(landfall_logs::prune(&dir, limits, SystemTime::now(), writes)?)).await?;
+        if pruned.files > 0 {
+            tracing::info!(app.id = %app, files = pruned.files, bytes = pruned.bytes, "old log files removed");
+        }
+    }
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> anyhow::Result<T> + Send + 'static) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work).await.context("a sweep's thread failed")?
+}
+
+/// Directories of a directory. One that is not there has none.
+async fn children(dir: PathBuf) -> anyhow::Result<Vec<PathBuf>> {
+    blocking(move || {
+        let entries = match std::fs::read_dir(&dir) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.with_context(|| format!("reading {}", dir.display()))?,
+        };
+        Ok(entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect())
+    })
+    .await
+}
+
+async fn apps_in(dir: PathBuf) -> anyhow::Result<Vec<(AppId, PathBuf)>> {
+    let named = |path: PathBuf| Some((name(&path)?.parse().ok()?, path));
+    Ok(children(dir).await?.into_iter().filter_map(named).collect())
+}
+
+fn name(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()
+}
+
+/// Removes those that are named by an id, and not by a kept one.
+async fn remove_others(listed: Vec<PathBuf>, kept: HashSet<String>) -> anyhow::Result<()> {
+    blocking(move || {
+        let ours = |path: &&PathBuf| name(path).is_some_and(|name| name.parse::<uuid::Uuid>().is_ok() && !kept.contains(name));
+        for path in listed.iter().filter(ours) {
+            match std::fs::remove_dir_all(path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("removing {}", path.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_what_has_an_id_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let [kept, gone] = [(); 2].map(|()| uuid::Uuid::new_v4().to_string());
+        for name in [kept.as_str(), gone.as_str(), "lost+found"] {
+            std::fs::create_dir_all(dir.path().join(name).join("below")).unwrap();
+        }
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        remove_others(children(dir.path().to_owned()).await.unwrap(), [kept.clone()].into()).await.unwrap();
+        let mut left: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort();
+        let mut expected = ["file".to_owned(), kept, "lost+found".to_owned()];
+        expected.sort();
+        assert_eq!(left, expected);
+        assert!(children(dir.path().join("none")).await.unwrap().is_empty());
+    }
+}
