@@ -1,26 +1,32 @@
 //! Build containers: one per connection, gone with it.
 
+mod finished;
+mod prepare;
+
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use landfall_runtime_wire::ContainerId;
 use landfall_runtime_wire::agent::{FaultCode, Reply};
-use landfall_runtime_wire::build::{BuildOutcome, BuildSpec, CommittedImage, ExportPlan, KillReason};
+use landfall_runtime_wire::build::{BuildOutcome, BuildSpec, KillReason};
 use landfall_runtime_wire::frame::Kind;
-use landfall_runtime_wire::shim::{Bind, ShimEvent, ShimRequest};
-use landfall_runtime_wire::{ContainerId, Stdio};
+use landfall_runtime_wire::shim::{ShimEvent, ShimRequest};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tracing::warn;
 
 use super::launch::{self, Plan};
-use super::{Core, attach, commit, monitor, shim, spec};
-use crate::disk::{self, Owner, copy_tree, make_dirs};
-use crate::fault::{Doing as _, Result, blocking, fault, fault_hint};
+use super::{Core, attach, monitor, shim};
+use crate::disk;
+use crate::fault::{Doing as _, Result, fault};
 use crate::frames;
-use crate::store::Image;
+
+pub(super) use finished::{commit, discard, serve_file};
+use prepare::prepare;
+pub(super) use prepare::relative;
 
 /// The user of builds.
 pub(super) const BUILD_USER: u32 = 1000;
@@ -124,87 +130,6 @@ async fn hung_up(client: &mut OwnedReadHalf) {
     while matches!(client.read(&mut nothing).await, Ok(1..)) {}
 }
 
-/// Everything up to the start.
-async fn prepare(core: &Arc<Core>, spec: BuildSpec, image: Image) -> Result<Plan> {
-    let core = core.clone();
-    blocking(move || {
-        let mut lowers = spec.restored.iter().map(|layer| core.store.layer_fs(&layer.diff_id)).collect::<Result<Vec<_>>>()?;
-        lowers.extend(image.lowers.iter().cloned());
-        let data = core.config.container_data_dir(spec.id.as_str());
-        let (upper, merged) = (data.join("upper"), data.join("merged"));
-        for dir in [&data, &merged] {
-            disk::private_dir(dir)?;
-        }
-        fill(&core, &spec, &upper)?;
-        let mut binds = spec::certificates(&core, &image)?;
-        for bind in &spec.binds {
-            binds.push(Bind { source: core.config.libexec_dir.join(relative(&bind.from)?), target: bind.to.clone() });
-        }
-        let mut process = spec::process(&image, spec.args, spec.env, Some(spec.app_dir))?;
-        (process.uid, process.gid) = (BUILD_USER, BUILD_USER);
-        let build = Build {
-            lowers: lowers.clone(),
-            upper,
-            merged,
-            finished: false,
-            images: [image.info.digest.clone()].into(),
-            layers: spec.restored.into_iter().map(|layer| layer.diff_id).collect(),
-        };
-        core.builds.change(|builds| builds.insert(spec.id.clone(), build));
-        // The agent ends builds itself; the shim is the second line, should the agent die.
-        let mut limits = spec.limits;
-        limits.wall_ms = limits.wall_ms.map(|wall| wall.saturating_add(30_000));
-        Ok(Plan {
-            hostname: "build".to_owned(),
-            process,
-            lowers,
-            user_block: spec.user_block,
-            limits,
-            stdio: Stdio::Pipes,
-            log: None,
-            port: None,
-            files: spec.files,
-            binds,
-        })
-    })
-    .await
-}
-
-/// Puts the source and the seed files into the fresh upper.
-fn fill(core: &Core, spec: &BuildSpec, upper: &Path) -> Result<()> {
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-    std::fs::create_dir_all(upper).doing("making a build's root")?;
-    std::fs::set_permissions(upper, std::fs::Permissions::from_mode(0o755)).doing("making a build's root")?;
-    let source = std::fs::symlink_metadata(&spec.source_dir).doing(format!("looking at the source {}", spec.source_dir.display()))?;
-    if !source.is_dir() || (source.uid() != core.config.server_uid && source.uid() != 0) {
-        let said = format!("the source {} is no directory of Landfall's server", spec.source_dir.display());
-        return Err(fault(FaultCode::Forbidden, said));
-    }
-    let app = relative(&spec.app_dir)?;
-    if app.components().count() != 1 {
-        return Err(fault(FaultCode::Invalid, format!("{} is not one directory below the root", spec.app_dir.display())));
-    }
-    copy_tree(&spec.source_dir, &upper.join(app), Owner::All(BUILD_USER, BUILD_USER)).doing("copying the source into the build")?;
-    std::fs::set_permissions(upper.join(app), std::fs::Permissions::from_mode(0o755)).doing("copying the source into the build")?;
-    make_dirs(upper, Path::new("/layers"), BUILD_USER).doing("making /layers of a build")?;
-    for seed in &spec.seed {
-        let doing = || format!("writing {} of a build", seed.path.display());
-        let parent = make_dirs(upper, seed.path.parent().unwrap_or(Path::new("/")), BUILD_USER).doing(doing())?;
-        let file = parent.join(seed.path.file_name().ok_or_else(|| fault(FaultCode::Invalid, doing()))?);
-        std::fs::write(&file, &seed.content).doing(doing())?;
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(seed.mode & 0o777)).doing(doing())?;
-        std::os::unix::fs::lchown(&file, Some(BUILD_USER), Some(BUILD_USER)).doing(doing())?;
-    }
-    Ok(())
-}
-
-/// A path without root, `.` and `..`.
-pub(super) fn relative(path: &Path) -> Result<&Path> {
-    let path = path.strip_prefix("/").unwrap_or(path);
-    let clean = path.components().all(|part| matches!(part, Component::Normal(_))) && path.components().count() > 0;
-    if clean { Ok(path) } else { Err(fault(FaultCode::Invalid, format!("{} is not a plain path", path.display()))) }
-}
-
 async fn launch_and_join(core: &Arc<Core>, record: &super::record::Record, plan: Plan) -> Result<UnixStream> {
     launch::launch(core, record, plan).await?;
     attach::open(core, &record.info.id, &ShimRequest::Attach).await
@@ -298,77 +223,4 @@ async fn watch_limits(core: &Core, id: &ContainerId, limits: &landfall_runtime_w
         () = over_time => KillReason::Time,
         reason = over_disk => reason,
     }
-}
-
-/// Answers a request for one file of a finished build.
-pub(super) async fn serve_file(core: &Core, mut stream: UnixStream, id: ContainerId, path: PathBuf, max: u64) -> Result<()> {
-    match file(core, id, path, max).await {
-        Ok(content) => {
-            for piece in content.chunks(256 * 1024) {
-                frames::write(&mut stream, Kind::Stdout, piece).await.doing("sending a file")?;
-            }
-            frames::write_json(&mut stream, &Reply::Done).await.doing("sending a file")
-        }
-        Err(fault) => refuse(&mut stream, fault).await,
-    }
-}
-
-async fn file(core: &Core, id: ContainerId, path: PathBuf, max: u64) -> Result<Vec<u8>> {
-    let build = core.builds.finished(&id)?;
-    let overlay = commit::view(core, &build);
-    blocking(move || {
-        relative(&path)?;
-        overlay.with(build.merged, move |root| {
-            disk::read_inside(root, &path, max)
-                .doing(format!("reading {} of the build", path.display()))?
-                .ok_or_else(|| fault(FaultCode::NotFound, format!("the build left no {}", path.display())))
-        })
-    })
-    .await
-}
-
-/// Answers a commit request.
-pub(super) async fn commit(core: Arc<Core>, id: ContainerId, plan: ExportPlan) -> Result<CommittedImage> {
-    let operation = core.registry.operation(&id);
-    let _alone = match &operation {
-        Some(operation) => Some(operation.lock().await),
-        None => None,
-    };
-    let build = core.builds.finished(&id)?;
-    let core_of_work = core.clone();
-    let image = blocking(move || commit::commit(&core_of_work, &build, plan)).await.map_err(|mut fault| {
-        if fault.code == FaultCode::DiskFull {
-            fault = fault_hint(
-                FaultCode::DiskFull,
-                format!("keeping the build: {}", fault.message),
-                "Free some space on the machine and push again",
-            );
-        }
-        fault
-    })?;
-    core.builds.change(|builds| {
-        if let Some(build) = builds.get_mut(&id) {
-            build.images.insert(image.digest.clone());
-            build.layers.extend(image.layers.iter().map(|layer| layer.layer.diff_id.clone()));
-        }
-    });
-    Ok(image)
-}
-
-/// Drops a build, wherever it is. Waits for a commit in its middle.
-pub(super) async fn discard(core: &Arc<Core>, id: &ContainerId) -> Result<()> {
-    let Some(record) = core.registry.get(id) else {
-        core.builds.change(|builds| builds.remove(id));
-        return Ok(());
-    };
-    if !record.build {
-        return Err(fault(FaultCode::Invalid, format!("{id} is a container, not a build")));
-    }
-    let operation = core.registry.operation(id);
-    let _alone = match &operation {
-        Some(operation) => Some(operation.lock().await),
-        None => None,
-    };
-    core.builds.change(|builds| builds.remove(id));
-    launch::discard(core, id).await
 }
