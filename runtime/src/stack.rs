@@ -60,6 +60,7 @@ pub(crate) fn make(store: &Store, recipe: &Recipe, lines: &Lines, cancel: &Cance
     }
     running.say("Storing the layers");
     let (distro_name, distro_version) = files::distro(&base.fs())?;
+    let _making = store.making();
     let base = store.layer_commit(base)?;
     let tools = store.layer_commit(tools)?;
     let config = image_config(recipe, &distro_name, &distro_version);

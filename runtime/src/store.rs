@@ -13,7 +13,7 @@ pub(crate) mod untar;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use landfall_runtime_wire::agent::FaultCode;
 
@@ -28,6 +28,7 @@ pub(crate) struct Store {
     root: PathBuf,
     /// Held while references or the set of layers change.
     changing: Arc<Mutex<()>>,
+    making: Arc<RwLock<()>>,
 }
 
 impl Store {
@@ -39,12 +40,18 @@ impl Store {
         for half in fs::read_dir(root.join("tmp")).doing("reading the store's tmp")?.flatten() {
             crate::disk::remove_tree(&half.path())?;
         }
-        Ok(Self { root, changing: Arc::default() })
+        Ok(Self { root, changing: Arc::default(), making: Arc::default() })
     }
 
     /// The store's directory.
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Hold it from an image's first layer to its manifest and name: until then nothing says that what it consists of is needed. A collection
+    /// waits for it. Not to be taken twice by one thread.
+    pub(crate) fn making(&self) -> RwLockReadGuard<'_, ()> {
+        self.making.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `work` while nothing else changes references or layers.

@@ -27,6 +27,7 @@ pub(super) fn view(core: &Core, build: &Build) -> Overlay {
 
 /// Makes the image.
 pub(super) fn commit(core: &Core, build: &Build, plan: ExportPlan) -> Result<CommittedImage> {
+    let _making = core.store.making();
     let base = core.store.image(&plan.base)?;
     let mut layers = Vec::new();
     for layer in &plan.layers {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::sync::PoisonError;
 
 use landfall_runtime_wire::image::GcReport;
 
@@ -18,6 +19,7 @@ impl Store {
         keep_layers: &BTreeSet<String>,
         stack: impl Fn(&str) -> bool,
     ) -> Result<GcReport> {
+        let _nothing_half_made = self.making.write().unwrap_or_else(PoisonError::into_inner);
         self.alone(|| {
             let mut references = self.references()?;
             references.retain(|name, digest| stack(name) || keep_images.contains(digest));
@@ -79,6 +81,24 @@ mod tests {
         assert!(store.image(&old.digest).is_err() && store.image("app:1").is_err());
         assert!(store.image(&new.digest).is_ok() && store.image("stack/run").unwrap().info.digest == stack.digest);
         assert!(store.layer_fs(&cache.diff_id).is_ok());
+    }
+
+    #[test]
+    fn an_image_that_is_being_made_loses_no_layer() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path().join("images")).unwrap();
+        let making = store.making();
+        let staged = store.stage().unwrap();
+        fs::write(staged.fs().join("file"), "new").unwrap();
+        let layer = store.layer_commit(staged).unwrap();
+        let other = store.clone();
+        let collecting = std::thread::spawn(move || other.gc(&BTreeSet::new(), &BTreeSet::new(), |name| name.starts_with("stack/")));
+        // The collection has every chance to be too early.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let image = store.image_put(&[layer], &ImageConfig::default(), Some("stack/run")).unwrap();
+        drop(making);
+        assert_eq!(collecting.join().unwrap().unwrap().layers, 0);
+        assert!(store.image(&image.digest).is_ok());
     }
 
     #[test]

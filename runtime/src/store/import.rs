@@ -28,6 +28,7 @@ impl Store {
                 }
             }
         }
+        let _making = self.making();
         let layer = self.layer_commit(staged)?;
         let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         let config =
