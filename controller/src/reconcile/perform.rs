@@ -84,6 +84,11 @@ fn start(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredApp, mut la
         };
         match result.await {
             Ok(info) => shared.cache.insert(info),
+            // Something newer took its place while it started: that it did not come to run is as wanted.
+            Err(NotStarted::Refused(why)) if handle.is_stopping(&key) => {
+                tracing::debug!(app.id = %handle.app, dyno.name = %labels.dyno, error = why, "a dyno was stopped while it started");
+                handle.forget(&key);
+            }
             Err(NotStarted::Refused(why)) => start_failed(&shared, &handle, &key, &labels, &why),
             Err(NotStarted::AgentLost(why)) => {
                 tracing::warn!(app.id = %handle.app, dyno.name = %labels.dyno, error = why, "the agent was lost while a dyno started; looking again");
@@ -204,6 +209,10 @@ impl AppHandle {
         if held {
             memory.held.insert(key.clone());
         }
+    }
+
+    fn is_stopping(&self, key: &ContainerKey) -> bool {
+        self.memory().seen.get(key).is_some_and(|seen| seen.stopping.is_some())
     }
 
     /// It could not be started.
