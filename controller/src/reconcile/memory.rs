@@ -204,3 +204,70 @@ fn container(key: ContainerKey, seen: &Seen, state: State, listeners: &[String],
 pub(crate) fn id_of(key: &ContainerKey) -> ContainerId {
     super::labels::container_id(key.0.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use landfall_model::{AppId, DynoSize};
+    use landfall_runtime_wire::ExitStatus;
+
+    fn desired() -> Desired {
+        Desired {
+            destroyed: false,
+            maintenance: false,
+            current: None,
+            pending: None,
+            restarts: landfall_model::Restarts::default(),
+            health: None,
+            settings: landfall_deploy::Settings::default(),
+        }
+    }
+
+    fn info(state: ContainerState, changed_at_ms: u64) -> ContainerInfo {
+        let labels = Labels {
+            app: AppId::new(),
+            kind: Kind::Dyno,
+            release: ReleaseVersion(3),
+            dyno: "web.1".parse().unwrap(),
+            size: DynoSize::default(),
+            fingerprint: String::new(),
+            generation: 0,
+            command: String::new(),
+            attached: false,
+        };
+        ContainerInfo {
+            id: super::super::labels::container_id("d-1".into()),
+            labels: labels.to_map(),
+            state,
+            ip: None,
+            other_listeners: vec![],
+            started_at_ms: changed_at_ms,
+            changed_at_ms,
+        }
+    }
+
+    #[test]
+    fn a_dyno_that_ran_before_this_server_is_as_old_as_it_is() {
+        let clock = Clock::new();
+        let an_hour_ago = clock.unix_ms(clock.now().saturating_sub(Duration::from_hours(1)));
+        let mut memory = Memory::default();
+        let observed = memory.observe(&[info(ContainerState::Ready, an_hour_ago)], RouterView::Away, &desired(), &clock);
+        let up_for = clock.now().saturating_sub(observed.containers[0].up_since.unwrap());
+        assert!(up_for.abs_diff(Duration::from_hours(1)) < Duration::from_secs(5), "{up_for:?}");
+        let seen = memory.seen.values().next().unwrap();
+        assert_eq!(seen.changed_at.as_millisecond().cast_unsigned(), an_hour_ago);
+        assert_eq!(memory.releases(), [ReleaseVersion(3)].into());
+    }
+
+    #[test]
+    fn an_end_that_was_reported_is_not_reported_again() {
+        let clock = Clock::new();
+        let ended = info(ContainerState::Exited(ExitStatus { code: 3, oom: false }), clock.unix_ms(clock.now()));
+        let told = |reported: Option<&str>| {
+            let reported = reported.map(|key| ("web.1".parse().unwrap(), ContainerKey(key.to_owned())));
+            let mut memory = Memory { reported: reported.into_iter().collect(), ..Memory::default() };
+            memory.observe(std::slice::from_ref(&ended), RouterView::Away, &desired(), &clock).containers[0].told
+        };
+        assert_eq!([told(None), told(Some("d-0")), told(Some("d-1"))], [Told::Starting, Told::Starting, Told::Ended]);
+    }
+}

@@ -131,7 +131,8 @@ pub(crate) fn a_new_server_knows_what_the_old_one_knew() -> Result<()> {
     let app = App::hello(&instance, "elephant")?;
     let web = |app: &App<'_>| -> Result<Value> {
         let dynos = app.json(&["ps", "--json"])?;
-        let web = dynos.as_array().into_iter().flatten().find(|dyno| dyno["name"] == "web.1").context("web.1")?;
+        let web: Vec<&Value> = dynos.as_array().into_iter().flatten().filter(|dyno| dyno["name"] == "web.1").collect();
+        let [web] = web[..] else { bail!("one web.1 alone: {web:?}") };
         Ok(serde_json::json!([web["id"], web["state"], web["created_at"], web["updated_at"]]))
     };
     app.write("Procfile", "web: python app.py\nworker: exit 3\n")?.push()?;

@@ -4,9 +4,9 @@ mod bad_input;
 mod build_log;
 mod deploy;
 mod faults;
+mod keep;
 mod machine;
 mod node;
-mod keep;
 mod operate;
 mod python;
 
