@@ -54,6 +54,12 @@ async fn round(shared: &Arc<Shared>, handle: &Arc<AppHandle>) -> Result<Round, S
     crashes::recall(shared, handle).await?;
     announce::releases(shared, handle, &app).await?;
     let (observed, plan, status) = look(shared, handle, &app);
+    if status.live
+        && let Some(version) = status.target
+    {
+        let settled = handle.memory().settled(version);
+        settled.into_iter().for_each(|dyno| crashes::note(shared, handle, dyno));
+    }
     handle.status.send_if_modified(|old| std::mem::replace(old, status.clone()) != status);
     if app.destroyed_at.is_some() && plan.steps.is_empty() && observed.containers.is_empty() {
         return purge::app(shared, &app).await.map(|()| Round::Over);

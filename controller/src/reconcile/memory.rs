@@ -75,6 +75,20 @@ impl Memory {
         self.seen.values().map(|seen| seen.labels.release).chain(crashed).collect()
     }
 
+    /// A release is wholly up: nobody goes back to an earlier one because of a crash any more. Whose record changed.
+    pub(crate) fn settled(&mut self, version: ReleaseVersion) -> Vec<DynoName> {
+        let mut changed = Vec::new();
+        self.crashes.retain(|dyno, record| {
+            let before = record.len();
+            record.retain(|crash| crash.release >= version);
+            if record.len() != before {
+                changed.push(dyno.clone());
+            }
+            !record.is_empty()
+        });
+        changed
+    }
+
     /// A container is about to be asked for.
     pub(crate) fn expect(&mut self, key: ContainerKey, labels: Labels, now: Duration) {
         self.starting.insert(key.clone());
@@ -269,5 +283,25 @@ mod tests {
             memory.observe(std::slice::from_ref(&ended), RouterView::Away, &desired(), &clock).containers[0].told
         };
         assert_eq!([told(None), told(Some("d-0")), told(Some("d-1"))], [Told::Starting, Told::Starting, Told::Ended]);
+    }
+
+    #[test]
+    fn once_a_release_is_up_nobody_goes_back_for_a_crash() {
+        let crash = |release| Crash {
+            at: Duration::ZERO,
+            release: ReleaseVersion(release),
+            fingerprint: String::new(),
+            generation: 0,
+            size: DynoSize::default(),
+            up_for: Some(Duration::from_secs(1)),
+        };
+        let (web, worker): (DynoName, DynoName) = ("web.1".parse().unwrap(), "worker.1".parse().unwrap());
+        let mut memory = Memory::default();
+        memory.crashes.insert(web.clone(), vec![crash(3), crash(4)]);
+        memory.crashes.insert(worker.clone(), vec![crash(3)]);
+        assert_eq!(memory.releases(), [3, 4].map(ReleaseVersion).into());
+        assert_eq!(memory.settled(ReleaseVersion(4)), [web.clone(), worker]);
+        assert_eq!(memory.crashes, BTreeMap::from([(web, vec![crash(4)])]));
+        assert!(memory.settled(ReleaseVersion(4)).is_empty());
     }
 }
