@@ -58,7 +58,9 @@ async fn round(shared: &Arc<Shared>, handle: &Arc<AppHandle>) -> Result<Round, S
         && let Some(version) = status.target
     {
         let settled = handle.memory().settled(version);
-        settled.into_iter().for_each(|dyno| crashes::note(shared, handle, dyno));
+        for dyno in settled {
+            crashes::note(shared, handle, dyno);
+        }
     }
     handle.status.send_if_modified(|old| std::mem::replace(old, status.clone()) != status);
     if app.destroyed_at.is_some() && plan.steps.is_empty() && observed.containers.is_empty() {

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -143,7 +143,7 @@ fn move_matches(from: &Path, to: &Path, inside: &Path, globs: &[Pattern]) -> io:
     let entries = fs::read_dir(from.join(inside))?.collect::<io::Result<Vec<_>>>()?;
     for entry in entries {
         let path = inside.join(entry.file_name());
-        let names: Vec<&[u8]> = path.iter().map(|name| name.as_bytes()).collect();
+        let names: Vec<&[u8]> = path.iter().map(OsStrExt::as_bytes).collect();
         if globs.iter().any(|glob| glob.matches(&names)) {
             make_dirs(to, inside, BUILD_USER)?;
             fs::rename(from.join(&path), to.join(&path))?;

@@ -56,7 +56,7 @@ pub fn prune(dir: &Path, limits: Limits, now: SystemTime, writes: impl Fn(&str) 
             continue;
         }
         let age = meta.modified().ok().and_then(|modified| now.duration_since(modified).ok()).unwrap_or_default();
-        let open = name.ends_with(".log") && writes(stem);
+        let open = name.strip_suffix(".log").is_some() && writes(stem);
         found.push(Found { path: entry.path(), bytes: meta.len(), age, open });
     }
     let mut pruned = Pruned::default();
