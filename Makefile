@@ -9,7 +9,7 @@ PREFIX ?= /usr/local
 RUN_PACKAGES := git mmdebstrap nftables ca-certificates debian-archive-keyring curl
 BUILD_PACKAGES := gcc g++ make pkg-config cmake libseccomp-dev
 TEST_PACKAGES := postgresql python3 python3-pip python3-venv openssh-client busybox-static iproute2 util-linux chromium chromium-driver procps
-BENCH_PACKAGES := crun runc haproxy wrk
+BENCH_PACKAGES := crun runc haproxy nginx-light wrk
 
 # The programs that run inside containers, or as their parent, are static: they must work in any image.
 STATIC := -p landfall-shim -p landfall-init -p landfall-lifecycle -p landfall-buildpacks

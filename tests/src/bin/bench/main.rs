@@ -4,7 +4,9 @@
 
 mod containers;
 mod deploys;
+mod logs;
 mod memory;
+mod router;
 mod table;
 
 use std::process::ExitCode;
@@ -40,6 +42,8 @@ fn run() -> Result<Table> {
     deploys::push_to_live(&instance, &mut table)?;
     deploys::refused_requests(&instance, &mut table)?;
     containers::start_against_peers(&instance, &mut table)?;
+    router::cost(&mut table)?;
+    logs::throughput(&instance, &mut table)?;
     memory::by_dyno(&instance, &mut table)?;
     Ok(table)
 }
