@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use super::GitService;
+use super::places::Place;
 use crate::config::GitConfig;
 use crate::hook::{PendingGuard, SOCKET_ENV, TOKEN_ENV};
 
@@ -35,6 +36,7 @@ pub(super) struct GitChild {
     pub(super) stdout: Option<ChildStdout>,
     pub(super) stderr: Option<ChildStderr>,
     push: Option<PendingGuard>,
+    _place: Place,
 }
 
 /// A running git in parts that can be used at the same time.
@@ -57,8 +59,12 @@ pub(super) fn start(
     mode: Mode,
     repo: &Path,
     push: Option<PendingGuard>,
+    place: Place,
     protocol: Option<&str>,
 ) -> io::Result<GitChild> {
+    if push.is_some() {
+        hook_is_there(&config.hooks)?;
+    }
     let mut command = Command::new(&config.git);
     command.env_clear().envs([
         ("PATH", "/usr/bin:/bin"),
@@ -74,6 +80,8 @@ pub(super) fn start(
     }
     let set = |key: &str, value: &str| ["-c".to_owned(), format!("{key}={value}")];
     command.args(set("safe.directory", &repo.display().to_string())).args(set("credential.helper", "")).args(set("gc.auto", "0"));
+    // A larger file is written as it comes instead of being held in memory, twice.
+    command.args(set("core.bigFileThreshold", "8m")).args(set("pack.windowMemory", "64m")).args(set("pack.threads", "1"));
     command.args(set("transfer.hideRefs", "refs/landfall")).args(set("core.hooksPath", &config.hooks.display().to_string()));
     match service {
         GitService::ReceivePack => {
@@ -103,7 +111,19 @@ pub(super) fn start(
     let mut child = command.spawn()?;
     let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    Ok(GitChild { child: Some(child), group, stdin, stdout, stderr, push })
+    Ok(GitChild { child: Some(child), group, stdin, stdout, stderr, push, _place: place })
+}
+
+/// git takes a push without a word when there is no hook: nothing would be built, and the pusher would be told that all is well.
+fn hook_is_there(hooks: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = hooks.join("pre-receive");
+    let problem = match std::fs::metadata(&path) {
+        Err(error) => error.to_string(),
+        Ok(found) if !found.is_file() || found.permissions().mode() & 0o111 == 0 => "it is no program".to_owned(),
+        Ok(_) => return Ok(()),
+    };
+    Err(io::Error::other(format!("the hook {} cannot be used: {problem}; install Landfall again", path.display())))
 }
 
 impl GitChild {
@@ -135,7 +155,8 @@ impl Drop for GitChild {
     fn drop(&mut self) {
         let (Some(mut child), Some(group)) = (self.child.take(), self.group) else { return };
         drop(self.stdin.take());
-        if let Some(push) = &self.push {
+        let push = self.push.take();
+        if let Some(push) = &push {
             push.cancel();
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
@@ -152,6 +173,7 @@ impl Drop for GitChild {
                 let _ = killpg(group, Signal::SIGKILL);
                 let _ = child.wait().await;
             }
+            drop(push);
         });
     }
 }

@@ -7,6 +7,7 @@ use landfall_model::AppName;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use super::places::Places;
 use super::process::{GitChild, Mode, start};
 use super::{AccessError, Denied, GitAccess, GitService, Identity, Unavailable, repos};
 use crate::config::GitConfig;
@@ -17,12 +18,14 @@ pub struct Receiver {
     config: GitConfig,
     access: Arc<dyn GitAccess>,
     pending: PendingPushes,
+    places: Places,
 }
 
 impl Receiver {
     /// A receiver that asks `access`.
     pub fn new(config: GitConfig, access: Arc<dyn GitAccess>) -> Arc<Self> {
-        Arc::new(Self { config, access, pending: PendingPushes::default() })
+        let places = Places::new(config.max_processes, config.max_processes_per_account);
+        Arc::new(Self { config, access, pending: PendingPushes::default(), places })
     }
 
     /// Its configuration.
@@ -55,6 +58,10 @@ impl Receiver {
                 message: format!("The server cannot open the repository of {app}. Try again; the operator finds more in its log."),
             })
         };
+        let place = self.places.take(who.account).ok_or_else(|| Unavailable {
+            message: "Too many pushes and fetches are under way. Nothing was changed.\nWait until one of yours has ended, then try again."
+                .to_owned(),
+        })?;
         let path = self.repo_path(grant.app);
         let made = {
             let path = path.clone();
@@ -65,9 +72,16 @@ impl Receiver {
             Ok(Err(error)) => return Err(unavailable("making a repository failed", &error)),
             Err(error) => return Err(unavailable("making a repository failed", &error)),
         }
-        let guard = (service == GitService::ReceivePack && mode != Mode::Advertise)
-            .then(|| self.pending.expect(Pending { who: who.clone(), grant, repo: path.clone(), gone: CancellationToken::new() }));
-        start(&self.config, service, mode, &path, guard, protocol).map_err(|error| unavailable("starting git failed", &error))
+        let guard = (service == GitService::ReceivePack && mode != Mode::Advertise).then(|| {
+            self.pending.expect(Pending {
+                who: who.clone(),
+                grant,
+                repo: path.clone(),
+                gone: CancellationToken::new(),
+                ended: CancellationToken::new(),
+            })
+        });
+        start(&self.config, service, mode, &path, guard, place, protocol).map_err(|error| unavailable("starting git failed", &error))
     }
 
     /// Where an app's repository is or will be.

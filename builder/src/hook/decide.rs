@@ -19,7 +19,14 @@ pub(super) enum Then {
     /// Take it; nothing is built.
     Store,
     /// Build this commit, then take it.
-    Deploy { branch: String, commit: String },
+    Deploy { branch: String, commit: String, before: Before },
+}
+
+/// A ref and what it was when the pusher looked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Before {
+    pub(super) name: String,
+    pub(super) hash: String,
 }
 
 pub(super) fn decide(app: &str, updates: &[Update]) -> Decision {
@@ -48,8 +55,12 @@ pub(super) fn decide(app: &str, updates: &[Update]) -> Decision {
             notes.push(format!("       To deploy it: git push landfall {branch}:main"));
         }
     }
-    let then = first
-        .map_or(Then::Store, |update| Then::Deploy { branch: update.branch().unwrap_or_default().to_owned(), commit: update.new.clone() });
+    let deploy = |update: &Update| Then::Deploy {
+        branch: update.branch().unwrap_or_default().to_owned(),
+        commit: update.new.clone(),
+        before: Before { name: update.name.clone(), hash: update.old.clone() },
+    };
+    let then = first.map_or(Then::Store, deploy);
     Decision { notes, then }
 }
 
@@ -70,7 +81,11 @@ mod tests {
 
     #[test]
     fn branches() {
-        let deploy = |branch: &str| Then::Deploy { branch: branch.to_owned(), commit: "a".repeat(40) };
+        let deploy = |branch: &str| Then::Deploy {
+            branch: branch.to_owned(),
+            commit: "a".repeat(40),
+            before: Before { name: format!("refs/heads/{branch}"), hash: "a".repeat(40) },
+        };
         assert_eq!(push(&[("refs/heads/main", true)]), Decision { notes: vec![], then: deploy("main") });
         assert_eq!(push(&[("refs/heads/master", true), ("refs/tags/v1", true)]).then, deploy("master"));
         assert_eq!(push(&[("refs/tags/main", true)]), Decision { notes: vec![], then: Then::Store });

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::git::{Identity, RepoGrant};
 
@@ -16,6 +16,8 @@ pub(crate) struct Pending {
     pub(crate) repo: PathBuf,
     /// Fires when the pusher's connection is gone.
     pub(crate) gone: CancellationToken,
+    /// Fires when git has ended: its refs are as they will be.
+    pub(crate) ended: CancellationToken,
 }
 
 /// All of them, by one-time token.
@@ -28,15 +30,16 @@ pub(crate) struct PendingGuard {
     pushes: PendingPushes,
     token: String,
     gone: CancellationToken,
+    _ended: DropGuard,
 }
 
 impl PendingPushes {
     /// Notes a push; the token goes to the hook through git's environment.
     pub(crate) fn expect(&self, push: Pending) -> PendingGuard {
         let token = hex::encode(rand::random::<[u8; 32]>());
-        let gone = push.gone.clone();
+        let (gone, ended) = (push.gone.clone(), push.ended.clone());
         self.lock().insert(token.clone(), push);
-        PendingGuard { pushes: self.clone(), token, gone }
+        PendingGuard { pushes: self.clone(), token, gone, _ended: ended.drop_guard() }
     }
 
     /// The push of a token; a token is good once.

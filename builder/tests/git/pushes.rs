@@ -129,6 +129,39 @@ async fn two_pushes_to_one_app_go_one_after_the_other() {
     assert!(finish(second).await.ok);
 }
 
+/// Both saw the branch at the same place: who comes second is not built, since git could not move the branch for it any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_pushes_from_one_place_the_second_is_refused_before_it_is_built() {
+    for wire in WIRES {
+        let mut server = Server::start().await;
+        let tree = server.work_tree(wire, "one").await;
+        let first = tree.spawn(&["push", "landfall", "main"]);
+        let first_asked = server.asked().await;
+        let other = server.work_tree(wire, "two").await;
+        other.commit("second.txt", b"2").await;
+        let mut second = other.spawn(&["push", "landfall", "main"]);
+        let mut lines = BufReader::new(second.stderr.take().unwrap()).lines();
+        let mut line_with = async |words: &str| loop {
+            let line = tokio::time::timeout(DEADLINE, lines.next_line()).await.expect("no line came").unwrap().expect("the push ended");
+            if line.contains(words) {
+                break;
+            }
+        };
+        line_with("Waiting: ").await;
+        first_asked.accept();
+        assert!(finish(first).await.ok);
+        line_with("Push rejected, another push moved main in the meantime.").await;
+        line_with("git pull landfall main").await;
+        assert!(!finish(second).await.ok);
+        server.nothing_asked();
+        // Nobody keeps the turn.
+        tree.commit("third.txt", b"3").await;
+        let third = tree.spawn(&["push", "landfall", "main"]);
+        server.asked().await.accept();
+        assert!(finish(third).await.ok, "{wire:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ctrl_c_cancels_the_build_and_leaves_nothing() {
     for wire in WIRES {
