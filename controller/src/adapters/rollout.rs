@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landfall_deploy::ContainerKind;
-use landfall_logs::{Cursor, Filter, Reader};
+use landfall_logs::{Cursor, Filter, Follow, Reader};
 use landfall_model::{DynoState, ReleaseStatus, ReleaseVersion};
 use landfall_store::{AppScope, Release, ReleaseRef, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -47,17 +47,14 @@ pub(super) async fn release_phase(
     let mut changes = AppChanges::of(shared, release.app);
     loop {
         let status = shared.store.release_get(scope, ReleaseRef::Id(release.id)).await?.status;
-        if let Some(follow) = &mut follow {
-            while let Ok(new) = follow.poll()
-                && !new.is_empty()
-            {
-                for line in &new {
-                    lines.detail(line.text());
-                }
-            }
-        }
-        if status != ReleaseStatus::Pending || cancel.is_cancelled() {
+        let more = follow.as_mut().is_some_and(|follow| copy(follow, lines));
+        if cancel.is_cancelled() || (status != ReleaseStatus::Pending && !more) {
             return Ok(status);
+        }
+        if more {
+            // One round at a time: a phase that writes without end keeps nobody from their turn.
+            tokio::task::yield_now().await;
+            continue;
         }
         tokio::select! {
             () = news.wait() => {}
@@ -66,6 +63,13 @@ pub(super) async fn release_phase(
             () = tokio::time::sleep(NET) => {}
         }
     }
+}
+
+/// Copies the lines there are, but no more than one round of them. Whether there were any.
+fn copy(follow: &mut Follow, lines: &JobLines) -> bool {
+    let new = follow.poll().unwrap_or_default();
+    new.iter().for_each(|line| lines.detail(line.text()));
+    !new.is_empty()
 }
 
 /// Waits for the dynos of a release, telling what becomes of each.

@@ -62,6 +62,8 @@ pub(crate) struct Memory {
     /// What an earlier server wrote down of crashes is taken back.
     pub(crate) recalled: bool,
     pub(crate) failures: Vec<Failure>,
+    /// How often the agent refused to start a release phase.
+    pub(crate) refused: BTreeMap<ReleaseVersion, u32>,
     /// One-off dynos of an earlier server whose clients cannot come back.
     pub(crate) abandoned: Vec<ContainerKey>,
     /// The newest release whose making is in the log.
