@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod build_log;
+mod buildpacks;
 mod deploy;
 mod faults;
 mod keep;
@@ -54,6 +55,9 @@ pub(crate) const LANGUAGES: &[SharedCase] = &[
     ("django_and_hooks", python::django_and_hooks),
     ("python_in_words", python::in_words),
     ("node_by_every_manager", node::by_every_manager),
+    ("buildpacks_of_the_apps_own", buildpacks::of_the_apps_own),
+    ("buildpacks_of_two_languages", buildpacks::of_two_languages),
+    ("buildpacks_in_words", buildpacks::in_words),
 ];
 
 pub(crate) const OWN: &[OwnCase] = &[
