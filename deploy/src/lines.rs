@@ -16,11 +16,11 @@ impl StopReason {
             Self::ScaledDown | Self::Destroyed | Self::Requested => vec![sigterm()],
             Self::BootTimeout { after, advice } => {
                 let seconds = after.as_secs();
-                let mut lines =
-                    vec![format!("Error R10 (Boot timeout) -> Web process failed to bind to $PORT within {seconds} seconds of launch")];
-                lines.extend(advice.clone());
-                lines.push(sigkill());
-                lines
+                vec![
+                    format!("Error R10 (Boot timeout) -> Web process failed to bind to $PORT within {seconds} seconds of launch"),
+                    advice.clone(),
+                    sigkill(),
+                ]
             }
             Self::HealthCheckFailed { detail } => vec![format!("Startup health check failed: {detail}"), sigkill()],
             Self::ReleaseTimeout => {
@@ -55,7 +55,9 @@ pub(crate) fn ended(
     let from = if told == Told::Up { "up" } else { "starting" };
     let crashed = kind == ContainerKind::Dyno && !asked_kindly;
     match (kind, reason) {
-        (ContainerKind::OneOff | ContainerKind::Release, _) => lines.push(format!("State changed from {from} to complete")),
+        (ContainerKind::OneOff | ContainerKind::Release | ContainerKind::Postdeploy, _) => {
+            lines.push(format!("State changed from {from} to complete"))
+        }
         (ContainerKind::Dyno, Some(StopReason::ScaledDown | StopReason::Requested)) => {
             lines.push(format!("State changed from {from} to down"));
         }

@@ -138,8 +138,8 @@ pub enum StopReason {
     BootTimeout {
         /// How long it had.
         after: Duration,
-        /// What to change, if that can be told.
-        advice: Option<String>,
+        /// What to change.
+        advice: String,
     },
     /// Its startup check failed too often.
     HealthCheckFailed {
