@@ -83,7 +83,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Down { config } => processes::down(&config)?,
         Command::Admin { config } => machine::admin(&config)?,
         Command::ConfigCheck { config } => machine::config_check(&config)?,
-        Command::Completions { shell } => clap_complete::generate(shell, &mut Cli::command(), "landfall", &mut std::io::stdout()),
+        Command::Completions { shell } => machine::completions(shell)?,
         Command::Server(config) => return processes::server(&config),
         Command::Agent(config) => return processes::agent(&config),
         Command::Router(config) => return processes::router(&config),
