@@ -22,6 +22,7 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed, now: Duration, plan: 
                         dyno: container.dyno.clone(),
                         reason: StopReason::Stuck,
                         grace: Duration::ZERO,
+                        crash: None,
                     });
                 }
             }
@@ -39,12 +40,8 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed, now: Duration, plan: 
 fn report(desired: &Desired, container: &Container, now: Duration, plan: &mut Plan, (code, oom, reason): (i32, bool, Option<&StopReason>)) {
     let (lines, crashed) = lines::ended(container.kind, container.told, code, oom, reason, desired.settings.stop_grace);
     let crash = crashed.then(|| Crash {
-        at: now,
-        release: container.release,
-        fingerprint: container.fingerprint.clone(),
-        generation: container.generation,
-        size: container.size,
         up_for: container.up_since.filter(|_| container.told == Told::Up).map(|since| now.saturating_sub(since)),
+        ..Crash::of(container, now)
     });
     plan.push(Step::Report { key: container.key.clone(), dyno: container.dyno.clone(), told: Told::Ended, lines, crash });
 }

@@ -12,6 +12,7 @@ mod backoff;
 mod boot;
 mod desired;
 mod ended;
+mod health;
 mod keep;
 mod lines;
 mod observed;

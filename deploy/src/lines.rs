@@ -23,6 +23,7 @@ impl StopReason {
                 ]
             }
             Self::HealthCheckFailed { detail } => vec![format!("Startup health check failed: {detail}"), sigkill()],
+            Self::Unhealthy { detail } => vec![format!("Liveness health check failed: {detail}"), "Restarting".to_owned(), sigterm()],
             Self::ReleaseTimeout => {
                 vec![format!("Release phase is taking too long; stopping it ({} s to finish)", grace.as_secs()), sigterm()]
             }

@@ -34,6 +34,7 @@ fn destroy(desired: &Desired, observed: &Observed, plan: &mut Plan) {
             dyno: container.dyno.clone(),
             reason: StopReason::Destroyed,
             grace: desired.settings.stop_grace,
+            crash: None,
         });
     }
 }

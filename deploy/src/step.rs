@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use landfall_model::{DynoName, DynoSize, ReleaseStatus, ReleaseVersion};
 
-use crate::{ContainerKey, Crash, RouteMode, Told};
+use crate::{ContainerKey, Crash, Probe, ProbeId, RouteMode, Told};
 
 /// The next steps for one app. They are independent of each other: any order, any subset, each at most once per plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,13 +81,9 @@ pub enum Step {
         /// Which container.
         key: ContainerKey,
         /// Which check.
-        kind: ProbeKind,
-        /// Path and query.
-        path: String,
-        /// How long the answer may take.
-        timeout: Duration,
-        /// Failures in a row that make a dyno unready.
-        attempts: u32,
+        id: ProbeId,
+        /// What to ask.
+        probe: Probe,
     },
     /// Ask the router to tell when the container's last request ended. It is in no route table any more.
     Drain {
@@ -104,6 +100,8 @@ pub enum Step {
         reason: StopReason,
         /// How long it has.
         grace: Duration,
+        /// To be added to the crash record of that dyno now, so that its successor need not wait for its end.
+        crash: Option<Crash>,
     },
     /// Remove an ended container and all that is left of it.
     RemoveContainer {
@@ -115,10 +113,12 @@ pub enum Step {
 /// Which health check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeKind {
-    /// Before the first request.
+    /// Before anything else.
     Startup,
-    /// As long as it serves.
+    /// Before the first request, and as long as it serves.
     Readiness,
+    /// As long as it runs.
+    Liveness,
 }
 
 /// Why a container is told to stop.
@@ -143,6 +143,11 @@ pub enum StopReason {
     },
     /// Its startup check failed too often.
     HealthCheckFailed {
+        /// Path and last failure, in words.
+        detail: String,
+    },
+    /// It was up, and its liveness check fails.
+    Unhealthy {
         /// Path and last failure, in words.
         detail: String,
     },

@@ -19,7 +19,7 @@ pub(crate) fn desired(app: &DesiredApp, settings: &Settings) -> Desired {
         current: app.current.as_ref().map(|release| target(app, release)),
         pending: app.pending.first().map(|pending| pending.release.version),
         restarts: app.restarts.clone(),
-        health: app.current.as_ref().and_then(|release| release.slug.as_ref()).and_then(health_check),
+        health: app.current.as_ref().and_then(|release| release.slug.as_ref()).map(health_check).unwrap_or_default(),
         settings: Settings { jitter_seed: hasher.finish(), ..settings.clone() },
     }
 }
@@ -60,11 +60,14 @@ fn health_check(slug: &Slug) -> Option<HealthCheck> {
 }
 
 fn probe(check: &AppCheck) -> Probe {
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     Probe {
         path: check.path.clone(),
-        timeout: Duration::from_secs(check.timeout_secs.into()),
+        content: check.content.clone(),
+        timeout: seconds(check.timeout_secs),
         attempts: check.attempts,
-        wait: Duration::from_secs(check.wait_secs.into()),
-        initial_delay: Duration::ZERO,
+        // Not in a loop: the app has other work than to be asked how it is.
+        wait: seconds(check.wait_secs.max(1)),
+        initial_delay: seconds(check.initial_delay_secs),
     }
 }

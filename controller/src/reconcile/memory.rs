@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use landfall_deploy::{
-    Container, ContainerKey, ContainerKind, Crash, Desired, Drain, Health, Observed, RouterView, State, StopReason, Told,
+    Container, ContainerKey, ContainerKind, Crash, Desired, Drain, Health, Observed, ProbeKind, RouterView, State, StopReason, Told,
 };
 use landfall_model::{DynoName, ReleaseVersion};
 use landfall_runtime_wire::{ContainerId, ContainerInfo, ContainerState};
@@ -169,7 +169,7 @@ impl Seen {
 fn adopt(labels: Labels, info: &ContainerInfo, desired: &Desired, clock: &Clock, reported: bool) -> Seen {
     let checked = desired.current.as_ref().is_some_and(|target| target.version == labels.release)
         && labels.dyno.process_type.is_web()
-        && desired.health.as_ref().is_some_and(|health| health.startup.is_some());
+        && [ProbeKind::Startup, ProbeKind::Readiness].into_iter().any(|kind| desired.health.of(kind).next().is_some());
     let told = match info.state {
         ContainerState::Exited(_) if reported => Told::Ended,
         ContainerState::Ready if !checked => Told::Up,

@@ -118,10 +118,13 @@ fn dyno(desired: &Desired, observed: &Observed, memory: &Memory, container: &Con
 fn note(desired: &Desired, container: &Container, state: DynoState) -> Option<String> {
     match (state, &container.state) {
         (DynoState::Up, _) if container.dyno.process_type.is_web() && container.kind == ContainerKind::Dyno => {
-            let startup = desired.health.as_ref().and_then(|health| health.startup.as_ref());
-            Some(match startup {
-                Some(probe) if container.health.startup_passed => format!("health check {} passed", probe.path),
-                _ => format!("listening on port {}", desired.settings.port),
+            let guards = [ProbeKind::Startup, ProbeKind::Readiness].into_iter().flat_map(|kind| desired.health.of(kind));
+            let passed = guards.filter(|(id, _)| container.health.of(*id).is_some_and(|probed| probed.passed));
+            let paths: Vec<&str> = passed.map(|(_, probe)| probe.path.as_str()).collect();
+            Some(if paths.is_empty() {
+                format!("listening on port {}", desired.settings.port)
+            } else {
+                format!("health check {} passed", paths.join(", "))
             })
         }
         (DynoState::Crashed | DynoState::Down, State::Exited { code, oom, .. }) => {

@@ -22,10 +22,11 @@ fn shown(step: &Step) -> String {
         }
         Step::RemoveRoutes => "remove routes".to_owned(),
         Step::StartDyno { dyno, release, generation, .. } => format!("start {dyno} of {release} (generation {generation})"),
-        Step::CheckHealth { key, kind, path, .. } => format!("check {} of {}: {path}", format!("{kind:?}").to_lowercase(), key.0),
+        Step::CheckHealth { key, id, probe } => format!("check {} of {}: {}", format!("{:?}", id.kind).to_lowercase(), key.0, probe.path),
         Step::Drain { key } => format!("drain {}", key.0),
-        Step::StopDyno { key, reason, grace, .. } => {
-            format!("stop {} within {} s: {}", key.0, grace.as_secs(), reason.lines(*grace).join(" | "))
+        Step::StopDyno { key, reason, grace, crash, .. } => {
+            let crash = if crash.is_some() { " (counts as a crash)" } else { "" };
+            format!("stop {} within {} s: {}{crash}", key.0, grace.as_secs(), reason.lines(*grace).join(" | "))
         }
         Step::RemoveContainer { key } => format!("remove {}", key.0),
     }
@@ -89,6 +90,21 @@ fn a_release_whose_health_check_fails_never_takes_requests() {
     let mut world = World::serving(1, 0);
     world.deploy(Nature::FailsHealthCheck);
     insta::assert_snapshot!(trace(&mut world, 16));
+}
+
+#[test]
+fn a_release_that_is_never_ready_never_takes_requests() {
+    let mut world = World::serving(1, 0);
+    world.deploy(Nature::NeverReady);
+    insta::assert_snapshot!(trace(&mut world, 12));
+}
+
+#[test]
+fn a_dyno_whose_liveness_check_fails_is_replaced_before_it_has_ended() {
+    let mut world = World::serving(1, 0);
+    world.desired.health.liveness = vec![landfall_deploy::Probe::default()];
+    world.sicken(0);
+    insta::assert_snapshot!(trace(&mut world, 20));
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub(crate) enum Nature {
     NeverListens,
     CrashesAtBoot,
     FailsHealthCheck,
+    NeverReady,
 }
 
 pub(crate) struct World {
@@ -108,8 +109,13 @@ impl World {
             |target| target.types,
         );
         self.desired.current = Some(Target { version, types });
-        let checked = self.natures[&version] == Nature::FailsHealthCheck || version.0.is_multiple_of(3);
-        self.desired.health = checked.then(|| HealthCheck { startup: Some(Probe::default()), readiness: None });
+        let nature = self.natures[&version];
+        let probes = |wanted: bool| if wanted { vec![Probe::default()] } else { Vec::new() };
+        self.desired.health = HealthCheck {
+            startup: probes(nature == Nature::FailsHealthCheck || version.0.is_multiple_of(3)),
+            readiness: probes(nature == Nature::NeverReady || version.0.is_multiple_of(7)),
+            liveness: probes(version.0.is_multiple_of(5)),
+        };
     }
 
     pub(crate) fn scale(&mut self, process_type: &ProcessType, quantity: u32) {
@@ -152,22 +158,28 @@ impl World {
             Step::StartDyno { dyno, release, size, fingerprint, generation } => {
                 self.start(ContainerKind::Dyno, dyno, release, size, fingerprint, generation);
             }
-            Step::CheckHealth { key, kind, .. } => {
-                assert_eq!(kind, ProbeKind::Startup);
-                let (now, natures) = (self.now, self.natures.clone());
+            Step::CheckHealth { key, id, .. } => {
+                let (now, natures, sick) = (self.now, self.natures.clone(), self.sick.contains(&key));
                 if let Some(container) = self.get(&key) {
-                    let passes = natures[&container.release] != Nature::FailsHealthCheck;
-                    container.health.last_at = Some(now);
-                    container.health.startup_passed |= passes;
-                    container.health.failures = if passes { 0 } else { container.health.failures + 1 };
-                    container.health.last_failure = (!passes).then(|| "status 500".to_owned());
+                    let passes = match id.kind {
+                        ProbeKind::Startup => natures[&container.release] != Nature::FailsHealthCheck,
+                        ProbeKind::Readiness => natures[&container.release] != Nature::NeverReady,
+                        ProbeKind::Liveness => !sick,
+                    };
+                    let probed = container.health.of_mut(id);
+                    probed.asked(now);
+                    probed.answered(if passes { Ok(()) } else { Err("status 500".to_owned()) });
                 }
             }
             Step::Drain { key } => {
                 let now = self.now;
                 self.get(&key).unwrap().drain = Drain::Asked { since: now };
             }
-            Step::StopDyno { key, dyno, reason, grace } => {
+            Step::StopDyno { key, dyno, reason, grace, crash } => {
+                if let Some(crash) = crash {
+                    remember_crash(self.observed.crashes.entry(dyno.clone()).or_default(), crash);
+                    self.losses += 1;
+                }
                 self.lines.extend(reason.lines(grace).into_iter().map(|line| format!("{dyno}: {line}")));
                 let now = self.now;
                 if let Some(container) = self.get(&key).filter(|c| !matches!(c.state, State::Exited { .. })) {
@@ -194,7 +206,7 @@ impl World {
                 }
             }
             Step::StopDyno { key, reason, .. } => {
-                let spared = self.desired.destroyed || reason.is_failure();
+                let spared = self.desired.destroyed || reason.is_failure() || matches!(reason, StopReason::Unhealthy { .. });
                 assert!(spared || !self.observed.acknowledged().contains(key), "a routed dyno was stopped: {reason:?}");
             }
             Step::RemoveContainer { key } => {
@@ -285,6 +297,14 @@ impl World {
             State::Ready if matches!(container.drain, Drain::Asked { .. }) => container.drain = Drain::Done,
             State::Stopping { reason, .. } => container.state = State::Exited { code: 143, oom: false, reason },
             _ => {}
+        }
+    }
+
+    /// From now on its liveness check fails.
+    pub(crate) fn sicken(&mut self, position: usize) {
+        let count = self.observed.containers.len().max(1);
+        if let Some(container) = self.observed.containers.get(position % count) {
+            self.sick.insert(container.key.clone());
         }
     }
 
