@@ -18,6 +18,8 @@ pub struct Desired {
     pub current: Option<Target>,
     /// The release whose release phase must run now.
     pub pending: Option<ReleaseVersion>,
+    /// Whether anything of it was live yet, and what follows from that.
+    pub first_deploy: FirstDeploy,
     /// How often dynos were asked to restart.
     pub restarts: Restarts,
     /// The current release's health checks of `web`.
@@ -39,6 +41,18 @@ impl Desired {
     pub fn quantity(&self, process_type: &ProcessType) -> u32 {
         self.spec(process_type).map_or(0, |spec| spec.quantity)
     }
+}
+
+/// Whether an app's first deploy is live yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FirstDeploy {
+    /// Nothing was ever live. Once the current release is, that is recorded, and its postdeploy script begun, if it has one.
+    #[default]
+    Waiting,
+    /// The postdeploy script of this release was begun.
+    Postdeploy(ReleaseVersion),
+    /// It was, and what followed is over.
+    Over,
 }
 
 /// The release that must run, and how much of it.
@@ -119,7 +133,7 @@ pub struct Settings {
     pub stop_grace: Duration,
     /// Longest wait for a retired web dyno's last request before SIGTERM is sent anyway.
     pub drain_limit: Duration,
-    /// Longest release phase.
+    /// Longest release phase, and longest postdeploy script.
     pub release_timeout: Duration,
     /// Most dynos of one process type that start at the same time; at least 1.
     pub max_surge: u32,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::boot::matches_target;
-use crate::{Container, ContainerKind, Crash, Desired, Observed, Plan, State, Step, StopReason, Told, lines};
+use crate::{Container, ContainerKind, Crash, Desired, FirstDeploy, Observed, Plan, State, Step, StopReason, Told, lines};
 
 /// How long after its grace a container may still be there before it is killed again.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
@@ -46,11 +46,12 @@ fn report(desired: &Desired, container: &Container, now: Duration, plan: &mut Pl
     plan.push(Step::Report { key: container.key.clone(), dyno: container.dyno.clone(), told: Told::Ended, lines, crash });
 }
 
-/// A release phase stays until its release is finished; a crashed dyno as long as its place is empty and it is the last to have held it.
+/// A release phase stays until its release is finished, a postdeploy script until its end is recorded; a crashed dyno as long as its place is empty and it is the last to have held it.
 fn is_kept(desired: &Desired, observed: &Observed, container: &Container) -> bool {
     match container.kind {
         ContainerKind::OneOff => false,
         ContainerKind::Release => !desired.destroyed && desired.pending == Some(container.release),
+        ContainerKind::Postdeploy => !desired.destroyed && desired.first_deploy == FirstDeploy::Postdeploy(container.release),
         ContainerKind::Dyno => {
             matches_target(desired, container)
                 && !observed.containers.iter().any(|other| {

@@ -27,6 +27,9 @@ impl StopReason {
             Self::ReleaseTimeout => {
                 vec![format!("Release phase is taking too long; stopping it ({} s to finish)", grace.as_secs()), sigterm()]
             }
+            Self::PostdeployTimeout => {
+                vec![format!("The postdeploy script is taking too long; stopping it ({} s to finish)", grace.as_secs()), sigterm()]
+            }
             Self::Stuck => vec!["Stopping remaining processes with SIGKILL".to_owned()],
         }
     }

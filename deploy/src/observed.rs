@@ -46,6 +46,8 @@ pub enum ContainerKind {
     OneOff,
     /// The release phase of a pending release.
     Release,
+    /// The postdeploy script of the first release that was live.
+    Postdeploy,
 }
 
 /// One container.

@@ -41,6 +41,16 @@ pub enum Step {
         /// `Succeeded` or `Failed`.
         status: ReleaseStatus,
     },
+    /// This release is the first of the app to be live: record that, and begin its postdeploy script, if it has one.
+    FirstLive {
+        /// Which release.
+        version: ReleaseVersion,
+    },
+    /// The postdeploy script is over: record how.
+    FinishPostdeploy {
+        /// How.
+        end: PostdeployEnd,
+    },
     /// Write to the app's log, as `heroku[<dyno>]`, and remember that it was written.
     Report {
         /// Which container.
@@ -110,8 +120,17 @@ pub enum Step {
     },
 }
 
-/// Which health check.
+/// How a postdeploy script ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PostdeployEnd {
+    /// With this exit code, or 128 + signal.
+    Exited(i32),
+    /// Nobody saw it end, and it is not there any more.
+    Lost,
+}
+
+/// Which health check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProbeKind {
     /// Before anything else.
     Startup,
@@ -153,6 +172,8 @@ pub enum StopReason {
     },
     /// The release phase took too long.
     ReleaseTimeout,
+    /// The postdeploy script took too long.
+    PostdeployTimeout,
     /// It did not end although its grace is over.
     Stuck,
 }

@@ -21,7 +21,7 @@ pub struct AppJson {
     pub formation: BTreeMap<ProcessType, FormationWish>,
     /// Checks by process type.
     pub healthchecks: BTreeMap<ProcessType, Vec<HealthCheck>>,
-    /// Command run once, after the first successful deploy.
+    /// Command run once, after the app's first deploy is live.
     pub postdeploy: Option<String>,
     /// Buildpacks by URL or name, in order.
     pub buildpacks: Vec<String>,

@@ -46,6 +46,7 @@ pub(crate) enum Busy {
     Remove(ContainerKey),
     ReleasePhase(ReleaseVersion),
     FinishRelease(ReleaseVersion),
+    FirstDeploy,
 }
 
 /// One app's loop's memory.
@@ -196,6 +197,7 @@ fn container(key: ContainerKey, seen: &Seen, state: State, listeners: &[String],
         kind: match labels.kind {
             Kind::OneOff => ContainerKind::OneOff,
             Kind::Release => ContainerKind::Release,
+            Kind::Postdeploy => ContainerKind::Postdeploy,
             Kind::Dyno | Kind::Build => ContainerKind::Dyno,
         },
         dyno: labels.dyno.clone(),
@@ -232,7 +234,8 @@ mod tests {
             current: None,
             pending: None,
             restarts: landfall_model::Restarts::default(),
-            health: None,
+            first_deploy: landfall_deploy::FirstDeploy::default(),
+            health: landfall_deploy::HealthCheck::default(),
             settings: landfall_deploy::Settings::default(),
         }
     }

@@ -12,7 +12,7 @@ use super::memory::{Busy, Stopping, id_of};
 use super::shared::{AppHandle, Shared};
 use super::spec::{Launch, container_spec};
 use super::status::Failure;
-use super::{crashes, health, release_phase};
+use super::{crashes, first_live, health, release_phase};
 use crate::wait::before_retry;
 
 /// Starts performing one step.
@@ -20,6 +20,8 @@ pub(super) fn step(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredA
     match step {
         Step::RunReleasePhase { version } => release_phase::run(shared, handle, app, version),
         Step::FinishRelease { version, status } => finish_release(shared, handle, app, version, status),
+        Step::FirstLive { version } => first_live::record(shared, handle, app, version),
+        Step::FinishPostdeploy { end } => first_live::finish(shared, handle, app, end),
         Step::Report { key, dyno, told, lines, crash } => {
             shared.logs.platform(handle.app, &dyno.to_string(), &lines);
             let mut memory = handle.memory();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use landfall_deploy::{RouteMode, RouterView, State, Told};
+use landfall_deploy::{FirstDeploy, RouteMode, RouterView, State, Told};
 use proptest::prelude::*;
 
 use crate::world::{Nature, World, web, worker};
@@ -126,6 +126,7 @@ proptest! {
     #[test]
     fn promises_hold_and_everything_converges(quantity in 0_u32..4, events in prop::collection::vec(event(), 0..120)) {
         let mut world = World::serving(quantity, 1);
+        world.desired.first_deploy = FirstDeploy::Waiting;
         for event in &events {
             happen(&mut world, event);
         }
@@ -139,6 +140,7 @@ proptest! {
         is_as_desired(&world);
         prop_assert_eq!(world.plan().steps, vec![]);
         prop_assert_eq!(world.plan().wake_at, None);
+        prop_assert_eq!((world.desired.first_deploy, world.postdeploys, world.ends.len()), (FirstDeploy::Over, 1, 1));
     }
 
     #[test]

@@ -12,6 +12,8 @@ fn shown(step: &Step) -> String {
     match step {
         Step::RunReleasePhase { version } => format!("run release phase of {version}"),
         Step::FinishRelease { version, status } => format!("release {version}: {}", status.as_str()),
+        Step::FirstLive { version } => format!("{version} is the first to be live"),
+        Step::FinishPostdeploy { end } => format!("postdeploy: {end:?}"),
         Step::Report { dyno, lines, crash, .. } => {
             let crash = if crash.is_some() { " (counts as a crash)" } else { "" };
             format!("log {dyno}: {}{crash}", lines.join(" | "))
@@ -69,6 +71,29 @@ fn first_deploy() {
     world.scale(&web(), 1);
     world.scale(&worker(), 1);
     insta::assert_snapshot!(trace(&mut world, 50));
+}
+
+#[test]
+fn the_first_deploy_that_is_live_has_its_postdeploy_script_run_once() {
+    let mut world = World::new();
+    world.desired.first_deploy = landfall_deploy::FirstDeploy::Waiting;
+    world.deploy(Nature::CrashesAtBoot);
+    world.scale(&web(), 1);
+    trace(&mut world, 6);
+    assert_eq!(world.postdeploys, 0, "what never comes up is no first deploy");
+    world.deploy(Nature::Good);
+    insta::assert_snapshot!(trace(&mut world, 50));
+    world.deploy(Nature::Good);
+    world.settle();
+    assert_eq!((world.postdeploys, world.ends.as_slice()), (1, &[landfall_deploy::PostdeployEnd::Exited(0)][..]));
+}
+
+#[test]
+fn a_postdeploy_script_that_is_gone_is_not_run_again() {
+    let mut world = World::serving(1, 0);
+    world.desired.first_deploy = landfall_deploy::FirstDeploy::Postdeploy(landfall_model::ReleaseVersion(1));
+    world.settle();
+    assert_eq!((world.postdeploys, world.ends.as_slice()), (0, &[landfall_deploy::PostdeployEnd::Lost][..]));
 }
 
 #[test]

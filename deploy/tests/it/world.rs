@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use landfall_deploy::{
-    Container, ContainerKey, ContainerKind, Desired, Drain, Health, HealthCheck, Observed, Probe, ProbeKind, RouterView, Routes, Settings,
-    State, Step, Target, Told, TypeSpec, plan, remember_crash,
+    Container, ContainerKey, ContainerKind, Desired, Drain, FirstDeploy, Health, HealthCheck, Observed, PostdeployEnd, Probe, ProbeKind,
+    RouterView, Routes, Settings, State, Step, StopReason, Target, Told, TypeSpec, plan, remember_crash,
 };
 use landfall_model::{DynoName, DynoSize, ProcessType, ReleaseStatus, ReleaseVersion};
 
@@ -28,6 +28,12 @@ pub(crate) struct World {
     /// Releases whose phase failed.
     pub(crate) failed: BTreeSet<ReleaseVersion>,
     phase_fails: BTreeSet<ReleaseVersion>,
+    /// How often a postdeploy script was begun.
+    pub(crate) postdeploys: usize,
+    /// How those ended.
+    pub(crate) ends: Vec<PostdeployEnd>,
+    /// Containers that run on without being alive.
+    pub(crate) sick: BTreeSet<ContainerKey>,
     newest: u32,
     next_id: u32,
     /// Involuntary losses since the last plan: they are nobody's decision.
@@ -50,7 +56,8 @@ impl World {
             current: None,
             pending: None,
             restarts: landfall_model::Restarts::default(),
-            health: None,
+            first_deploy: FirstDeploy::Over,
+            health: HealthCheck::default(),
             settings: Settings::default(),
         };
         Self {
@@ -61,6 +68,9 @@ impl World {
             lines: Vec::new(),
             failed: BTreeSet::new(),
             phase_fails: BTreeSet::new(),
+            postdeploys: 0,
+            ends: Vec::new(),
+            sick: BTreeSet::new(),
             newest: 0,
             next_id: 0,
             losses: 0,
@@ -143,6 +153,16 @@ impl World {
                 } else {
                     self.failed.insert(version);
                 }
+            }
+            Step::FirstLive { version } => {
+                self.postdeploys += 1;
+                self.desired.first_deploy = FirstDeploy::Postdeploy(version);
+                let dyno = format!("postdeploy.{}", version.0).parse().unwrap();
+                self.start(ContainerKind::Postdeploy, dyno, version, DynoSize::Standard1X, String::new(), 0);
+            }
+            Step::FinishPostdeploy { end } => {
+                self.ends.push(end);
+                self.desired.first_deploy = FirstDeploy::Over;
             }
             Step::Report { key, dyno, told, lines, crash } => {
                 self.lines.extend(lines.into_iter().map(|line| format!("{dyno}: {line}")));
@@ -291,7 +311,7 @@ impl World {
                 container.state = State::Ready;
                 container.up_since = Some(now);
             }
-            State::Ready if container.kind == ContainerKind::Release => {
+            State::Ready if matches!(container.kind, ContainerKind::Release | ContainerKind::Postdeploy) => {
                 container.state = State::Exited { code: i32::from(fails), oom: false, reason: None };
             }
             State::Ready if matches!(container.drain, Drain::Asked { .. }) => container.drain = Drain::Done,
