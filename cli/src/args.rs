@@ -74,8 +74,10 @@ pub(crate) enum Command {
         token: bool,
     },
     /// Forget the login and revoke its token.
+    #[command(after_help = "Example:\n  landfall logout")]
     Logout,
     /// Show who is logged in.
+    #[command(after_help = "Example:\n  landfall whoami")]
     Whoami,
 
     /// List your apps.
@@ -336,6 +338,7 @@ pub(crate) enum Command {
     },
 
     /// List SSH keys.
+    #[command(after_help = "Example:\n  landfall keys --json")]
     Keys {
         #[command(flatten)]
         json: JsonArg,
@@ -393,6 +396,7 @@ pub(crate) enum Command {
     },
 
     /// List the base images.
+    #[command(after_help = "Example:\n  landfall stacks")]
     Stacks {
         #[command(flatten)]
         json: JsonArg,
@@ -481,10 +485,85 @@ pub(crate) struct ConfigArg {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{Command, CommandFactory as _};
+
+    /// Every command people type: the last words of the tree, with their full names.
+    fn leaves(command: &Command, name: &str, found: &mut Vec<(String, Command)>) {
+        let below: Vec<&Command> = command.get_subcommands().filter(|command| !command.is_hide_set()).collect();
+        if below.is_empty() {
+            found.push((name.to_owned(), command.clone()));
+        }
+        for command in below {
+            leaves(command, &format!("{name} {}", command.get_name()), found);
+        }
+    }
+
+    fn all() -> Vec<(String, Command)> {
+        let mut found = Vec::new();
+        leaves(&super::Cli::command(), "landfall", &mut found);
+        assert!(found.len() > 40, "{} commands", found.len());
+        found
+    }
 
     #[test]
     fn the_command_line_is_sound() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_what_it_does_and_has_an_example() {
+        for (name, command) in all() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let example = help.strip_prefix("Example:\n").unwrap_or_else(|| panic!("{name} has no example"));
+            assert!(example.lines().any(|line| line.contains(&name)), "the example of {name} does not show it:\n{example}");
+            assert!(command.get_about().is_some(), "{name} does not say what it does");
+        }
+    }
+
+    #[test]
+    fn every_example_is_a_command_line() {
+        for (name, command) in all() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in help.lines().filter(|line| line.contains("landfall ")) {
+                // From the program's name to whatever a shell would take for something else.
+                let typed = &line[line.rfind("landfall ").unwrap_or(0)..];
+                let typed =
+                    typed.split(" && ").next().unwrap_or(typed).split(" > ").next().unwrap_or(typed).split("   (").next().unwrap_or(typed);
+                let words = words(typed.trim());
+                let parsed = super::Cli::command().try_get_matches_from(&words);
+                assert!(
+                    parsed.is_ok(),
+                    "the example of {name} is refused: {typed}\n{}",
+                    parsed.err().map(|error| error.to_string()).unwrap_or_default()
+                );
+            }
+        }
+    }
+
+    /// As a shell splits it: enough of one for our own examples.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut quote) = (vec![String::new()], None);
+        let mut letters = line.chars();
+        while let Some(letter) = letters.next() {
+            let word = words.last_mut().expect("there is one");
+            match (letter, quote) {
+                ('\\', Some('"') | None) => word.extend(letters.next()),
+                ('\'' | '"', None) => quote = Some(letter),
+                (letter, Some(open)) if letter == open => quote = None,
+                (' ', None) => words.push(String::new()),
+                (letter, _) => word.push(letter),
+            }
+        }
+        words
+    }
+
+    #[test]
+    fn every_listing_has_a_form_for_programs() {
+        for (name, command) in all() {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            if about.starts_with("List ") || name.ends_with(":info") {
+                assert!(command.get_arguments().any(|argument| argument.get_id() == "json"), "{name} has no --json");
+            }
+        }
     }
 }

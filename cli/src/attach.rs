@@ -7,12 +7,17 @@ use std::io::IsTerminal as _;
 use landfall_runtime_wire::frame::{self, Kind};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::mpsc;
 
 use crate::error::{CliError, Result};
+
+/// How long a signal may wait behind input that the process does not read.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+/// Our exit code when our own output is closed (`| head`): as if SIGPIPE had ended us, without a word.
+const NOBODY_READS: u8 = 128 + 13;
 
 /// Whether both ends of this process are a terminal, so that the dyno should get one too.
 pub(crate) fn on_terminal() -> bool {
@@ -55,42 +60,124 @@ pub(crate) fn run(url: &str, tty: bool) -> Result<u8> {
 }
 
 async fn join(url: &str, tty: bool) -> Result<u8> {
-    let lost = |error: std::io::Error| CliError::io("the connection to the dyno broke", error, "landfall ps");
-    let mut stream = upgrade(url).await?;
-    let (mut reader, mut writer) = tokio::io::split(&mut stream);
-    let mut input = standard_input();
-    let mut resized = signal(SignalKind::window_change()).map_err(lost)?;
-    let mut interrupted = signal(SignalKind::interrupt()).map_err(lost)?;
-    let mut terminated = signal(SignalKind::terminate()).map_err(lost)?;
+    let (reader, writer) = tokio::io::split(upgrade(url).await?);
+    let signals = Signals::watch().map_err(lost)?;
     let _raw = if tty { RawMode::enter() } else { None };
-    let mut out = tokio::io::stdout();
-    let mut err = tokio::io::stderr();
+    tokio::select! {
+        code = outwards(reader) => code,
+        error = inwards(writer, signals, tty) => Err(error),
+    }
+}
+
+fn lost(error: std::io::Error) -> CliError {
+    CliError::io("the connection to the dyno broke", error, "landfall ps")
+}
+
+/// Shows what the process says until it ends; gives its exit code.
+async fn outwards(mut reader: impl AsyncRead + Unpin) -> Result<u8> {
+    let (mut out, mut err) = (tokio::io::stdout(), tokio::io::stderr());
     let mut frames = Frames::default();
+    while let Some((kind, payload)) = frames.next(&mut reader).await.map_err(lost)? {
+        let shown = match kind {
+            Kind::Stdout => show(&mut out, &payload).await,
+            Kind::Stderr => show(&mut err, &payload).await,
+            Kind::Json => match exit_code(&payload)? {
+                Some(code) => return Ok(code),
+                None => Ok(()),
+            },
+            Kind::Stdin => Ok(()),
+        };
+        if shown.is_err() {
+            return Ok(NOBODY_READS);
+        }
+    }
+    Err(CliError::new("the connection ended before the process did; it may run on", "landfall ps"))
+}
+
+async fn show(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> std::io::Result<()> {
+    to.write_all(bytes).await?;
+    to.flush().await
+}
+
+/// Passes on what is typed, the window's size and signals. Ends only when a signal cannot reach the process: when the way in is closed, what the
+/// process still says, and how it ends, is worth waiting for.
+async fn inwards(mut writer: impl AsyncWrite + Unpin, mut signals: Signals, tty: bool) -> CliError {
+    let mut input = standard_input();
     let mut input_open = true;
+    let mut unsent: Vec<u8> = Vec::new();
+    let mut patience = None;
+    if tty {
+        // It may have changed since the dyno was asked for.
+        unsent.extend(resize());
+    }
     loop {
-        tokio::select! {
-            frame = frames.next(&mut reader) => {
-                let Some((kind, payload)) = frame.map_err(lost)? else {
-                    return Err(CliError::new("the connection ended before the process did; it may run on", "landfall ps"));
-                };
-                match kind {
-                    Kind::Stdout => { out.write_all(&payload).await.map_err(lost)?; out.flush().await.map_err(lost)?; }
-                    Kind::Stderr => { err.write_all(&payload).await.map_err(lost)?; err.flush().await.map_err(lost)?; }
-                    Kind::Json => if let Some(code) = exit_code(&payload)? { return Ok(code) },
-                    Kind::Stdin => {}
-                }
+        let stuck = async {
+            match patience {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
             }
-            bytes = input.recv(), if input_open => {
+        };
+        tokio::select! {
+            bytes = input.recv(), if input_open && unsent.is_empty() => {
                 let bytes = bytes.unwrap_or_default();
                 input_open = !bytes.is_empty();
-                writer.write_all(&frame::header(Kind::Stdin, bytes.len())).await.map_err(lost)?;
-                writer.write_all(&bytes).await.map_err(lost)?;
+                unsent.extend(frame::header(Kind::Stdin, bytes.len()));
+                unsent.extend(bytes);
             }
-            _ = resized.recv(), if tty => if let Some((cols, rows)) = window() {
-                writer.write_all(&frame::json(&json!({ "resize": { "cols": cols, "rows": rows } }))).await.map_err(lost)?;
+            signal = signals.next() => match signal {
+                Signal::Resized if tty => unsent.extend(resize()),
+                Signal::Resized => {}
+                Signal::Told(number) => {
+                    unsent.extend(frame::json(&json!({ "signal": number })));
+                    patience.get_or_insert_with(|| tokio::time::Instant::now() + PATIENCE);
+                }
             },
-            _ = interrupted.recv() => writer.write_all(&frame::json(&json!({ "signal": 2 }))).await.map_err(lost)?,
-            _ = terminated.recv() => writer.write_all(&frame::json(&json!({ "signal": 15 }))).await.map_err(lost)?,
+            sent = writer.write(&unsent), if !unsent.is_empty() => match sent {
+                Ok(count) if count > 0 => {
+                    unsent.drain(..count);
+                    patience = patience.filter(|_| !unsent.is_empty());
+                }
+                _ => return std::future::pending().await,
+            },
+            () = stuck => return CliError::new("the process does not read its input, so the signal did not reach it; it is told to stop", "landfall ps"),
+        }
+    }
+}
+
+fn resize() -> Vec<u8> {
+    window().map(|(cols, rows)| frame::json(&json!({ "resize": { "cols": cols, "rows": rows } }))).unwrap_or_default()
+}
+
+/// What this process is told from outside.
+struct Signals {
+    resized: unix::Signal,
+    interrupted: unix::Signal,
+    terminated: unix::Signal,
+}
+
+/// One of them.
+enum Signal {
+    /// The window has a new size.
+    Resized,
+    /// Meant for the process, by number.
+    Told(i32),
+}
+
+impl Signals {
+    fn watch() -> std::io::Result<Self> {
+        let signal = unix::signal;
+        Ok(Self {
+            resized: signal(SignalKind::window_change())?,
+            interrupted: signal(SignalKind::interrupt())?,
+            terminated: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.resized.recv() => Signal::Resized,
+            _ = self.interrupted.recv() => Signal::Told(2),
+            _ = self.terminated.recv() => Signal::Told(15),
         }
     }
 }
@@ -126,7 +213,7 @@ struct Frames {
 }
 
 impl Frames {
-    async fn next(&mut self, reader: &mut (impl tokio::io::AsyncRead + Unpin)) -> std::io::Result<Option<(Kind, Vec<u8>)>> {
+    async fn next(&mut self, reader: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Option<(Kind, Vec<u8>)>> {
         loop {
             if let Some(header) = self.pending.first_chunk::<{ frame::HEADER }>() {
                 let (kind, length) = frame::parse_header(*header).map_err(std::io::Error::other)?;

@@ -42,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) engine: Engine,
     /// Builds.
     pub(crate) build: Build,
+    /// How long dynos may take.
+    pub(crate) dyno: Dyno,
     /// Base images.
     pub(crate) stack: Stack,
     /// How much of the past is kept.
@@ -139,6 +141,17 @@ pub(crate) struct Build {
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
+pub(crate) struct Dyno {
+    /// From its start until a web dyno listens (R10).
+    pub(crate) boot_seconds: u64,
+    /// From SIGTERM to SIGKILL (R12).
+    pub(crate) stop_seconds: u64,
+    /// Longest release phase and postdeploy script.
+    pub(crate) release_minutes: u64,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct Keep {
     /// Releases of an app that can be gone back to.
     pub(crate) releases: usize,
@@ -181,6 +194,7 @@ impl Default for Config {
             network: Network::default(),
             engine: Engine::default(),
             build: Build::default(),
+            dyno: Dyno::default(),
             stack: Stack::default(),
             keep: Keep::default(),
         }
@@ -210,6 +224,13 @@ impl Default for Build {
     }
 }
 
+impl Default for Dyno {
+    fn default() -> Self {
+        // Heroku's numbers; its release phase may take an hour too.
+        Self { boot_seconds: 60, stop_seconds: 30, release_minutes: 60 }
+    }
+}
+
 impl Default for Keep {
     fn default() -> Self {
         // A release costs a copy of the config vars, an image what changed of the app's code: a busy week, and ten deploys.
@@ -224,7 +245,7 @@ impl Default for Stack {
 }
 
 /// Tables of the file, for finding keys in the environment.
-const TABLES: &[&str] = &["api", "ssh", "router", "store", "network", "engine", "build", "stack", "keep"];
+const TABLES: &[&str] = &["api", "ssh", "router", "store", "network", "engine", "build", "dyno", "stack", "keep"];
 
 impl Config {
     /// File, environment and flags together. An absent file means all defaults.
@@ -294,6 +315,10 @@ impl Config {
         }
         if self.build.at_once == 0 || self.build.minutes == 0 || self.build.memory_mib < 128 {
             problems.push("build: at_once and minutes must be at least 1, memory_mib at least 128".into());
+        }
+        let dyno = &self.dyno;
+        if [dyno.boot_seconds, dyno.stop_seconds, dyno.release_minutes].contains(&0) {
+            problems.push("dyno: every number must be at least 1".into());
         }
         let keep = &self.keep;
         let least =

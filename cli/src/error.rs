@@ -27,6 +27,12 @@ impl CliError {
         Self { message: message.into(), next: None, code: 1 }
     }
 
+    /// With this to type next, unless it already says what.
+    pub(crate) fn or_next(self, next: impl FnOnce() -> String) -> Self {
+        let says = self.next.is_some() || ["landfall ", "git "].iter().any(|command| self.message.contains(command));
+        if says { self } else { Self { next: Some(next()), ..self } }
+    }
+
     /// Wraps an I/O error with what was being done.
     pub(crate) fn io(doing: impl fmt::Display, error: impl fmt::Display, next: impl Into<String>) -> Self {
         Self::new(format!("{doing}: {error}"), next)
@@ -48,6 +54,14 @@ impl fmt::Display for CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_is_always_something_to_type_next() {
+        let next = |error: CliError| error.or_next(|| "landfall create --help".to_owned()).next;
+        assert_eq!(next(CliError::plain("no")).as_deref(), Some("landfall create --help"));
+        assert_eq!(next(CliError::plain("no; choose another: landfall create x")), None);
+        assert_eq!(next(CliError::new("no", "landfall apps")).as_deref(), Some("landfall apps"));
+    }
 
     #[test]
     fn an_error_ends_with_what_to_type() {

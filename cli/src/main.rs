@@ -6,6 +6,7 @@ mod args;
 mod attach;
 mod client;
 mod commands;
+mod completions;
 mod config;
 mod context;
 mod credentials;
@@ -16,14 +17,16 @@ mod prompt;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 fn main() -> ExitCode {
     if processes::started_as_git_hook() {
         return processes::git_hook();
     }
-    let cli = args::Cli::parse();
-    match commands::run(cli) {
+    let matches = args::Cli::command().get_matches();
+    let typed = matches.subcommand_name().unwrap_or_default().to_owned();
+    let cli = args::Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match commands::run(cli, &typed) {
         Ok(code) => code,
         Err(error) => {
             eprint!("{error}");

@@ -15,4 +15,5 @@ pub mod server;
 mod wait;
 
 pub use config::ServerConfig;
+pub use landfall_deploy::Settings;
 pub(crate) use reconcile::explain;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use landfall_model::{DynoSize, ProcessType, ReleaseVersion, Restarts};
 
+use crate::{ProbeId, ProbeKind};
+
 /// One app as its owner wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Desired {
@@ -16,10 +18,12 @@ pub struct Desired {
     pub current: Option<Target>,
     /// The release whose release phase must run now.
     pub pending: Option<ReleaseVersion>,
+    /// Whether anything of it was live yet, and what follows from that.
+    pub first_deploy: FirstDeploy,
     /// How often dynos were asked to restart.
     pub restarts: Restarts,
-    /// The current release's health check of `web`.
-    pub health: Option<HealthCheck>,
+    /// The current release's health checks of `web`.
+    pub health: HealthCheck,
     /// Timers and bounds.
     pub settings: Settings,
 }
@@ -37,6 +41,18 @@ impl Desired {
     pub fn quantity(&self, process_type: &ProcessType) -> u32 {
         self.spec(process_type).map_or(0, |spec| spec.quantity)
     }
+}
+
+/// Whether an app's first deploy is live yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FirstDeploy {
+    /// Nothing was ever live. Once the current release is, that is recorded, and its postdeploy script begun, if it has one.
+    #[default]
+    Waiting,
+    /// The postdeploy script of this release was begun.
+    Postdeploy(ReleaseVersion),
+    /// It was, and what followed is over.
+    Over,
 }
 
 /// The release that must run, and how much of it.
@@ -59,13 +75,27 @@ pub struct TypeSpec {
     pub fingerprint: String,
 }
 
-/// Health checks of `web`, from app.json.
+/// Health checks of `web`, from app.json. All of a kind must pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// Must pass once before the first request reaches the dyno.
-    pub startup: Option<Probe>,
-    /// Must keep passing for requests to reach the dyno.
-    pub readiness: Option<Probe>,
+    /// Must pass once before anything else is asked; a dyno that fails is killed and tried again.
+    pub startup: Vec<Probe>,
+    /// Must pass before the first request reaches the dyno, and keep passing for requests to reach it.
+    pub readiness: Vec<Probe>,
+    /// Must keep passing; a dyno that fails is replaced.
+    pub liveness: Vec<Probe>,
+}
+
+impl HealthCheck {
+    /// The checks of a kind.
+    pub fn of(&self, kind: ProbeKind) -> impl Iterator<Item = (ProbeId, &Probe)> {
+        let probes = match kind {
+            ProbeKind::Startup => &self.startup,
+            ProbeKind::Readiness => &self.readiness,
+            ProbeKind::Liveness => &self.liveness,
+        };
+        probes.iter().enumerate().map(move |(index, probe)| (ProbeId { kind, index }, probe))
+    }
 }
 
 /// One HTTP check. A status from 200 to 399 passes.
@@ -73,6 +103,8 @@ pub struct HealthCheck {
 pub struct Probe {
     /// Path and query asked for.
     pub path: String,
+    /// Text the body must hold.
+    pub content: Option<String>,
     /// How long one answer may take.
     pub timeout: Duration,
     /// Failures in a row before it counts; at least 1.
@@ -85,7 +117,8 @@ pub struct Probe {
 
 impl Default for Probe {
     fn default() -> Self {
-        Self { path: "/".into(), timeout: Duration::from_secs(5), attempts: 3, wait: Duration::from_secs(5), initial_delay: Duration::ZERO }
+        let wait = Duration::from_secs(5);
+        Self { path: "/".into(), content: None, timeout: Duration::from_secs(5), attempts: 3, wait, initial_delay: Duration::ZERO }
     }
 }
 
@@ -100,7 +133,7 @@ pub struct Settings {
     pub stop_grace: Duration,
     /// Longest wait for a retired web dyno's last request before SIGTERM is sent anyway.
     pub drain_limit: Duration,
-    /// Longest release phase.
+    /// Longest release phase, and longest postdeploy script.
     pub release_timeout: Duration,
     /// Most dynos of one process type that start at the same time; at least 1.
     pub max_surge: u32,

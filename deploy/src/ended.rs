@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::boot::matches_target;
-use crate::{Container, ContainerKind, Crash, Desired, Observed, Plan, State, Step, StopReason, Told, lines};
+use crate::{Container, ContainerKind, Crash, Desired, FirstDeploy, Observed, Plan, State, Step, StopReason, Told, lines};
 
 /// How long after its grace a container may still be there before it is killed again.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
@@ -22,6 +22,7 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed, now: Duration, plan: 
                         dyno: container.dyno.clone(),
                         reason: StopReason::Stuck,
                         grace: Duration::ZERO,
+                        crash: None,
                     });
                 }
             }
@@ -39,21 +40,18 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed, now: Duration, plan: 
 fn report(desired: &Desired, container: &Container, now: Duration, plan: &mut Plan, (code, oom, reason): (i32, bool, Option<&StopReason>)) {
     let (lines, crashed) = lines::ended(container.kind, container.told, code, oom, reason, desired.settings.stop_grace);
     let crash = crashed.then(|| Crash {
-        at: now,
-        release: container.release,
-        fingerprint: container.fingerprint.clone(),
-        generation: container.generation,
-        size: container.size,
         up_for: container.up_since.filter(|_| container.told == Told::Up).map(|since| now.saturating_sub(since)),
+        ..Crash::of(container, now)
     });
     plan.push(Step::Report { key: container.key.clone(), dyno: container.dyno.clone(), told: Told::Ended, lines, crash });
 }
 
-/// A release phase stays until its release is finished; a crashed dyno as long as its place is empty and it is the last to have held it.
+/// A release phase stays until its release is finished, a postdeploy script until its end is recorded; a crashed dyno as long as its place is empty and it is the last to have held it.
 fn is_kept(desired: &Desired, observed: &Observed, container: &Container) -> bool {
     match container.kind {
         ContainerKind::OneOff => false,
         ContainerKind::Release => !desired.destroyed && desired.pending == Some(container.release),
+        ContainerKind::Postdeploy => !desired.destroyed && desired.first_deploy == FirstDeploy::Postdeploy(container.release),
         ContainerKind::Dyno => {
             matches_target(desired, container)
                 && !observed.containers.iter().any(|other| {

@@ -12,10 +12,13 @@ mod backoff;
 mod boot;
 mod desired;
 mod ended;
+mod health;
 mod keep;
 mod lines;
+mod live;
 mod observed;
 mod plan;
+mod postdeploy;
 mod release_phase;
 mod start;
 mod step;
@@ -23,8 +26,11 @@ mod web;
 mod workers;
 
 pub use backoff::{remember_crash, restart_delay};
-pub use desired::{Desired, HealthCheck, Probe, Settings, Target, TypeSpec};
+pub use desired::{Desired, FirstDeploy, HealthCheck, Probe, Settings, Target, TypeSpec};
 pub use keep::{Keep, Standing, expiring};
-pub use observed::{Container, ContainerKey, ContainerKind, Crash, Drain, Health, Observed, RouteMode, RouterView, Routes, State, Told};
+pub use live::is_live;
+pub use observed::{
+    Container, ContainerKey, ContainerKind, Crash, Drain, Health, Observed, ProbeId, Probed, RouteMode, RouterView, Routes, State, Told,
+};
 pub use plan::plan;
-pub use step::{Plan, ProbeKind, Step, StopReason};
+pub use step::{Plan, PostdeployEnd, ProbeKind, Step, StopReason};

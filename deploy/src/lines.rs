@@ -16,15 +16,19 @@ impl StopReason {
             Self::ScaledDown | Self::Destroyed | Self::Requested => vec![sigterm()],
             Self::BootTimeout { after, advice } => {
                 let seconds = after.as_secs();
-                let mut lines =
-                    vec![format!("Error R10 (Boot timeout) -> Web process failed to bind to $PORT within {seconds} seconds of launch")];
-                lines.extend(advice.clone());
-                lines.push(sigkill());
-                lines
+                vec![
+                    format!("Error R10 (Boot timeout) -> Web process failed to bind to $PORT within {seconds} seconds of launch"),
+                    advice.clone(),
+                    sigkill(),
+                ]
             }
             Self::HealthCheckFailed { detail } => vec![format!("Startup health check failed: {detail}"), sigkill()],
+            Self::Unhealthy { detail } => vec![format!("Liveness health check failed: {detail}"), "Restarting".to_owned(), sigterm()],
             Self::ReleaseTimeout => {
                 vec![format!("Release phase is taking too long; stopping it ({} s to finish)", grace.as_secs()), sigterm()]
+            }
+            Self::PostdeployTimeout => {
+                vec![format!("The postdeploy script is taking too long; stopping it ({} s to finish)", grace.as_secs()), sigterm()]
             }
             Self::Stuck => vec!["Stopping remaining processes with SIGKILL".to_owned()],
         }
@@ -55,7 +59,9 @@ pub(crate) fn ended(
     let from = if told == Told::Up { "up" } else { "starting" };
     let crashed = kind == ContainerKind::Dyno && !asked_kindly;
     match (kind, reason) {
-        (ContainerKind::OneOff | ContainerKind::Release, _) => lines.push(format!("State changed from {from} to complete")),
+        (ContainerKind::OneOff | ContainerKind::Release | ContainerKind::Postdeploy, _) => {
+            lines.push(format!("State changed from {from} to complete"))
+        }
         (ContainerKind::Dyno, Some(StopReason::ScaledDown | StopReason::Requested)) => {
             lines.push(format!("State changed from {from} to down"));
         }

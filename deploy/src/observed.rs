@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use landfall_model::{DynoName, DynoSize, ReleaseVersion};
 
-use crate::StopReason;
+use crate::{ProbeKind, StopReason};
 
 /// A container's id, opaque here.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +46,8 @@ pub enum ContainerKind {
     OneOff,
     /// The release phase of a pending release.
     Release,
+    /// The postdeploy script of the first release that was live.
+    Postdeploy,
 }
 
 /// One container.
@@ -110,21 +112,60 @@ pub enum State {
     },
 }
 
+/// Which check of an app: its kind, and its place among those of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProbeId {
+    /// Its kind.
+    pub kind: ProbeKind,
+    /// Its place, from 0.
+    pub index: usize,
+}
+
 /// Health check results of one container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Health {
-    /// The startup check passed (or there is none and somebody said so; see [`crate::HealthCheck`]).
-    pub startup_passed: bool,
-    /// The readiness check failed `attempts` times in a row and has not passed since.
-    pub unready: bool,
-    /// Failures in a row of the check that is due.
+pub struct Health(BTreeMap<ProbeId, Probed>);
+
+impl Health {
+    /// What is known of one check. `None` = it was never asked.
+    pub fn of(&self, id: ProbeId) -> Option<&Probed> {
+        self.0.get(&id)
+    }
+
+    /// The same, to be changed.
+    pub fn of_mut(&mut self, id: ProbeId) -> &mut Probed {
+        self.0.entry(id).or_default()
+    }
+}
+
+/// What is known of one check of one container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Probed {
+    /// It passed at least once.
+    pub passed: bool,
+    /// Failures in a row.
     pub failures: u32,
-    /// When a check was last started.
+    /// When it was last asked.
     pub last_at: Option<Duration>,
-    /// A check is under way.
+    /// It is being asked.
     pub in_flight: bool,
     /// What the last failure was, in words.
     pub last_failure: Option<String>,
+}
+
+impl Probed {
+    /// It is being asked.
+    pub fn asked(&mut self, now: Duration) {
+        self.in_flight = true;
+        self.last_at = Some(now);
+    }
+
+    /// The answer, or why there is none.
+    pub fn answered(&mut self, result: Result<(), String>) {
+        self.in_flight = false;
+        self.passed |= result.is_ok();
+        self.failures = if result.is_ok() { 0 } else { self.failures.saturating_add(1) };
+        self.last_failure = result.err();
+    }
 }
 
 /// A retired web dyno's last requests.
@@ -213,4 +254,18 @@ pub struct Crash {
     pub size: DynoSize,
     /// How long it had been up; `None` = it never was.
     pub up_for: Option<Duration>,
+}
+
+impl Crash {
+    /// Of a container that was never up.
+    pub(crate) fn of(container: &Container, at: Duration) -> Self {
+        Self {
+            at,
+            release: container.release,
+            fingerprint: container.fingerprint.clone(),
+            generation: container.generation,
+            size: container.size,
+            up_for: None,
+        }
+    }
 }

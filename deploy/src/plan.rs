@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Desired, Observed, Plan, RouterView, State, Step, StopReason, boot, ended, release_phase, web, workers};
+use crate::{Desired, Observed, Plan, RouterView, State, Step, StopReason, boot, ended, postdeploy, release_phase, web, workers};
 
 /// What to do next to bring an app from what is observed to what is desired.
 ///
@@ -18,6 +18,7 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Duration) -> Plan {
     } else {
         let web = web::plan(desired, observed, now, &mut plan);
         workers::plan(desired, observed, now, &web, &mut plan);
+        postdeploy::plan(desired, observed, now, &mut plan);
     }
     keep_one_stop_each(&mut plan);
     plan
@@ -34,6 +35,7 @@ fn destroy(desired: &Desired, observed: &Observed, plan: &mut Plan) {
             dyno: container.dyno.clone(),
             reason: StopReason::Destroyed,
             grace: desired.settings.stop_grace,
+            crash: None,
         });
     }
 }

@@ -18,6 +18,7 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed, now: Duration, plan: 
             dyno: container.dyno.clone(),
             reason,
             grace: desired.settings.stop_grace,
+            crash: None,
         };
         match &container.state {
             State::Starting | State::Ready if !wanted => plan.push(stop(StopReason::Requested)),

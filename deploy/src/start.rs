@@ -51,7 +51,7 @@ impl<'a> Starter<'a> {
     fn ends_now(&self, dyno: &DynoName) -> bool {
         self.observed.containers.iter().filter(|c| c.kind == ContainerKind::Dyno && c.dyno == *dyno).any(|c| match &c.state {
             State::Stopping { reason, .. } => reason.as_ref().is_some_and(StopReason::is_failure),
-            State::Exited { .. } => c.told != Told::Ended,
+            State::Exited { reason, .. } => c.told != Told::Ended && reason.as_ref().is_none_or(StopReason::is_failure),
             State::Starting | State::Ready => false,
         })
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use landfall_model::{DynoName, DynoSize, ReleaseStatus, ReleaseVersion};
 
-use crate::{ContainerKey, Crash, RouteMode, Told};
+use crate::{ContainerKey, Crash, Probe, ProbeId, RouteMode, Told};
 
 /// The next steps for one app. They are independent of each other: any order, any subset, each at most once per plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +40,16 @@ pub enum Step {
         version: ReleaseVersion,
         /// `Succeeded` or `Failed`.
         status: ReleaseStatus,
+    },
+    /// This release is the first of the app to be live: record that, and begin its postdeploy script, if it has one.
+    FirstLive {
+        /// Which release.
+        version: ReleaseVersion,
+    },
+    /// The postdeploy script is over: record how.
+    FinishPostdeploy {
+        /// How.
+        end: PostdeployEnd,
     },
     /// Write to the app's log, as `heroku[<dyno>]`, and remember that it was written.
     Report {
@@ -81,13 +91,9 @@ pub enum Step {
         /// Which container.
         key: ContainerKey,
         /// Which check.
-        kind: ProbeKind,
-        /// Path and query.
-        path: String,
-        /// How long the answer may take.
-        timeout: Duration,
-        /// Failures in a row that make a dyno unready.
-        attempts: u32,
+        id: ProbeId,
+        /// What to ask.
+        probe: Probe,
     },
     /// Ask the router to tell when the container's last request ended. It is in no route table any more.
     Drain {
@@ -104,6 +110,8 @@ pub enum Step {
         reason: StopReason,
         /// How long it has.
         grace: Duration,
+        /// To be added to the crash record of that dyno now, so that its successor need not wait for its end.
+        crash: Option<Crash>,
     },
     /// Remove an ended container and all that is left of it.
     RemoveContainer {
@@ -112,13 +120,24 @@ pub enum Step {
     },
 }
 
-/// Which health check.
+/// How a postdeploy script ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PostdeployEnd {
+    /// With this exit code, or 128 + signal.
+    Exited(i32),
+    /// Nobody saw it end, and it is not there any more.
+    Lost,
+}
+
+/// Which health check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProbeKind {
-    /// Before the first request.
+    /// Before anything else.
     Startup,
-    /// As long as it serves.
+    /// Before the first request, and as long as it serves.
     Readiness,
+    /// As long as it runs.
+    Liveness,
 }
 
 /// Why a container is told to stop.
@@ -138,16 +157,23 @@ pub enum StopReason {
     BootTimeout {
         /// How long it had.
         after: Duration,
-        /// What to change, if that can be told.
-        advice: Option<String>,
+        /// What to change.
+        advice: String,
     },
     /// Its startup check failed too often.
     HealthCheckFailed {
         /// Path and last failure, in words.
         detail: String,
     },
+    /// It was up, and its liveness check fails.
+    Unhealthy {
+        /// Path and last failure, in words.
+        detail: String,
+    },
     /// The release phase took too long.
     ReleaseTimeout,
+    /// The postdeploy script took too long.
+    PostdeployTimeout,
     /// It did not end although its grace is over.
     Stuck,
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use landfall_model::{DynoName, ProcessType};
 
 use crate::boot::{is_booting, is_up};
+use crate::health::is_unready;
 use crate::start::{Starter, holders, live, was_up_before};
 use crate::{Container, ContainerKey, Desired, Drain, Observed, Plan, RouteMode, RouterView, Routes, Step, StopReason};
 
@@ -50,7 +51,7 @@ impl<'a> View<'a> {
         let web = ProcessType::web();
         let wanted = desired.quantity(&web);
         let acknowledged = observed.acknowledged();
-        let fit = |c: &Container| is_up(desired, observed, c) && !c.health.unready;
+        let fit = |c: &Container| is_up(desired, observed, c) && !is_unready(desired, c);
         let holders = holders(desired, observed, &web, |c| (fit(c), acknowledged.contains(&c.key), is_up(desired, observed, c)));
         let ready: Vec<&Container> = holders.values().copied().filter(|c| fit(c)).collect();
         let taken_over: BTreeSet<u32> = ready.iter().filter(|c| acknowledged.contains(&c.key)).map(|c| c.dyno.index).collect();
@@ -161,5 +162,5 @@ pub(crate) fn stop(desired: &Desired, container: &Container) -> Step {
         }
         _ => StopReason::Replaced,
     };
-    Step::StopDyno { key: container.key.clone(), dyno: container.dyno.clone(), reason, grace: desired.settings.stop_grace }
+    Step::StopDyno { key: container.key.clone(), dyno: container.dyno.clone(), reason, grace: desired.settings.stop_grace, crash: None }
 }

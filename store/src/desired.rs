@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::access::SystemScope;
 use crate::db::Tx;
 use crate::nouns::{DesiredApp, DesiredRelease, Release, ReleaseRef};
-use crate::{Result, Store, StoreError, builds, formation, releases, row, sharing};
+use crate::{Result, Store, StoreError, builds, first_deploys, formation, releases, row, sharing};
 
 impl Store {
     /// Every app as it should be, destroyed ones that are not purged yet included.
@@ -45,6 +45,7 @@ impl Store {
             destroyed_at: row::time_opt(row, "destroyed_at")?,
             hosts: Vec::new(),
             current: None,
+            first_deploy: None,
             formation: Vec::new(),
             restarts: formation::restarts(tx, row::parsed(row, "id")?).await?,
             pending: Vec::new(),
@@ -52,6 +53,7 @@ impl Store {
         if desired.destroyed_at.is_some() {
             return Ok(desired);
         }
+        desired.first_deploy = first_deploys::find(tx, desired.id).await?;
         desired.hosts = sharing::domains(tx, desired.id).await?.into_iter().map(|domain| domain.hostname).collect();
         desired.formation = formation::list(tx, desired.id).await?.into_iter().map(|formation| formation.entry).collect();
         desired.current = match releases::find(tx, desired.id, ReleaseRef::Current).await {

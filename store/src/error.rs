@@ -256,7 +256,8 @@ impl StoreError {
             Self::DomainReserved { .. } => "add a domain of your own: landfall domains:add www.example.com",
             Self::DomainBuiltIn { .. } => "rename the app to change it: landfall apps:rename NEW-NAME",
             Self::ConfigTooLarge { .. } => "put large values in a file the app fetches, or unset some: landfall config:unset KEY",
-            Self::QuantityOutOfRange { .. } => "ask for fewer: landfall ps:scale web=2",
+            Self::QuantityOutOfRange { .. } => "ask for a number in between: landfall ps:scale web=2",
+            Self::NoSuchProcessType { known, .. } if known.starts_with("none") => "deploy first: git push landfall main",
             Self::NoSuchProcessType { .. } => "add a line for it to the Procfile, commit and push",
             Self::ConfigForgotten { .. } => "see which releases can be run: landfall releases",
             Self::NotRollbackable { reason, .. } if reason.contains("expired") => {

@@ -15,6 +15,7 @@ mod crashes;
 mod db;
 mod desired;
 mod error;
+mod first_deploys;
 mod formation;
 mod migrate;
 mod notes;

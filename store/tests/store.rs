@@ -29,6 +29,7 @@ on_both!(
     releases,
     letting_go,
     crashes,
+    first_deploys,
     formation,
     domains,
     patches_are_gapless,
@@ -280,6 +281,28 @@ async fn crashes(test: TestStore) {
     store.crashes_note(&scope, &worker, &record(1)).await.unwrap();
     expected.clear();
     assert_eq!(store.crashes(&scope).await.unwrap(), expected, "nothing is noted of an app that is gone");
+}
+
+async fn first_deploys(test: TestStore) {
+    let store = &test.store;
+    let me = owner(store).await;
+    let scope = app(store, &me, "fresh").await;
+    let desired = async || store.desired(&store.system(), scope.app_id()).await.unwrap().unwrap().first_deploy;
+    assert_eq!((store.first_deploy(&scope).await.unwrap(), desired().await), (None, None));
+    let (v2, v3) = (ReleaseVersion(2), ReleaseVersion(3));
+    let begun = FirstDeploy { version: v2, postdeploy: Postdeploy::Begun };
+    assert_eq!(store.first_deploy_record(&scope, v2, true).await.unwrap(), begun);
+    assert_eq!(store.first_deploy_record(&scope, v3, true).await.unwrap(), begun, "there is one first deploy");
+    for end in [Postdeploy::Failed { status: 137 }, Postdeploy::Succeeded] {
+        store.postdeploy_finish(&scope, end).await.unwrap();
+    }
+    assert_eq!(desired().await, Some(FirstDeploy { version: v2, postdeploy: Postdeploy::Failed { status: 137 } }), "it ended once");
+
+    let other = app(store, &me, "plain").await;
+    let none = FirstDeploy { version: v2, postdeploy: Postdeploy::None };
+    assert_eq!(store.first_deploy_record(&other, v2, false).await.unwrap(), none);
+    store.postdeploy_finish(&other, Postdeploy::Lost).await.unwrap();
+    assert_eq!(store.first_deploy(&other).await.unwrap(), Some(none), "what was not begun does not end");
 }
 
 async fn formation(test: TestStore) {

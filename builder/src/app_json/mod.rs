@@ -21,7 +21,7 @@ pub struct AppJson {
     pub formation: BTreeMap<ProcessType, FormationWish>,
     /// Checks by process type.
     pub healthchecks: BTreeMap<ProcessType, Vec<HealthCheck>>,
-    /// Command run once, after the first successful deploy.
+    /// Command run once, after the app's first deploy is live.
     pub postdeploy: Option<String>,
     /// Buildpacks by URL or name, in order.
     pub buildpacks: Vec<String>,
@@ -90,6 +90,9 @@ pub struct HealthCheck {
     pub timeout_secs: u32,
     /// Seconds between tries; 0 to 300, default 5.
     pub wait_secs: u32,
+    /// Seconds after the dyno listens before the first try; 0 to 3,600, default 0.
+    #[serde(default)]
+    pub initial_delay_secs: u32,
 }
 
 /// 64 random hexadecimal digits, as Heroku makes them.

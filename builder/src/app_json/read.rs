@@ -59,6 +59,7 @@ pub fn parse(text: &str) -> Result<AppJson> {
     if port.is_some() {
         app.warnings.push("app.json sets PORT; it is left out, because the platform gives each dyno its own.".to_owned());
     }
+    app.warnings.extend(health_warnings(&root));
     if root.contains_key("addons") {
         app.warnings.push("app.json asks for add-ons; create them yourself and set their config vars.".to_owned());
     }
@@ -157,6 +158,9 @@ fn checks(place: &str, value: &Value) -> Result<Vec<HealthCheck>> {
         let place = format!("{place}[{index}]");
         let Value::Object(map) = value else { return wrong(&place, "it must be an object with type and path") };
         let dotted = format!("{place}.");
+        if unknown_check(map).is_some() {
+            continue;
+        }
         let kind = match optional(map, "type", &dotted)?.as_deref() {
             Some("startup") => CheckKind::Startup,
             Some("readiness") | None => CheckKind::Readiness,
@@ -175,9 +179,36 @@ fn checks(place: &str, value: &Value) -> Result<Vec<HealthCheck>> {
             attempts: number(map, "attempts", &place, 1..=100)?.unwrap_or(3),
             timeout_secs: number(map, "timeout", &place, 1..=300)?.unwrap_or(5),
             wait_secs: number(map, "wait", &place, 0..=300)?.unwrap_or(5),
+            initial_delay_secs: number(map, "initialDelay", &place, 0..=3600)?.unwrap_or(0),
         });
     }
     Ok(checks)
+}
+
+/// What makes a check one that we do not make: asked in another way, it would say something else.
+fn unknown_check(check: &Map<String, Value>) -> Option<&'static str> {
+    let known_scheme = |scheme: &Value| scheme.as_str().is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"));
+    let given = |key: &&str| check.get(*key).is_some_and(|value| !value.is_null() && *value != Value::from(false));
+    let scheme = check.get("scheme").filter(|scheme| !known_scheme(scheme)).map(|_| "scheme");
+    ["command", "uptime", "listening", "port", "httpHeaders"].iter().find(|key| given(key)).copied().or(scheme)
+}
+
+/// Checks that are left out, and why. (That a web dyno listens is always checked.)
+fn health_warnings(root: &Map<String, Value>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (process_type, checks) in root.get("healthchecks").and_then(Value::as_object).into_iter().flatten() {
+        if process_type != "web" {
+            warnings
+                .push(format!("app.json has health checks for {process_type}; only web dynos answer requests, so only they are checked."));
+            continue;
+        }
+        for (index, check) in checks.as_array().into_iter().flatten().enumerate() {
+            if let Some(key) = check.as_object().and_then(unknown_check).filter(|key| *key != "listening") {
+                warnings.push(format!("app.json: healthchecks.web[{index}] is left out, because Landfall knows no checks with \"{key}\"."));
+            }
+        }
+    }
+    warnings
 }
 
 fn buildpacks(root: &Map<String, Value>) -> Result<Vec<String>> {
@@ -212,7 +243,14 @@ mod tests {
                 "PORT": "5000", "OWN": { "required": true }, "MAYBE": { "required": false },
             },
             "formation": { "web": { "quantity": 2, "size": "standard-2x" }, "worker": { "quantity": 0 } },
-            "healthchecks": { "web": [ { "type": "startup", "path": "/health", "attempts": 10 } ] },
+            "healthchecks": {
+                "web": [
+                    { "type": "startup", "path": "/health", "attempts": 10 },
+                    { "type": "liveness", "path": "/live", "content": "ok", "initialDelay": 30 },
+                    { "type": "startup", "command": ["/bin/true"] }, { "type": "startup", "listening": true },
+                ],
+                "worker": [ { "type": "startup", "uptime": 10 } ],
+            },
             "scripts": { "postdeploy": "python seed.py" },
             "buildpacks": [ { "url": "heroku/python" } ],
             "addons": [ "heroku-postgresql" ],

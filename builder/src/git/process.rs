@@ -93,6 +93,8 @@ pub(super) fn start(
                 .args(set("receive.fsckObjects", "true"))
                 .args(set("receive.maxInputSize", &limit))
                 .args(set("receive.autogc", "false"))
+                // What CI services check out is half a history: enough to build from.
+                .args(set("receive.shallowUpdate", "true"))
                 .args(set("receive.advertisePushOptions", "false"))
                 // The hook refuses this in words; this is the second lock.
                 .args(set("receive.denyDeleteCurrent", "refuse"))

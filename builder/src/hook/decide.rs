@@ -3,6 +3,9 @@
 use super::wire::Update;
 use crate::push::DEPLOY_BRANCHES;
 
+/// How many branches or tags of one push are named.
+const NAMED: usize = 3;
+
 /// What to do with a push.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Decision {
@@ -48,13 +51,11 @@ pub(super) fn decide(app: &str, updates: &[Update]) -> Decision {
         ]);
     }
     let mut notes = Vec::new();
-    for update in updates {
-        if let Some(branch) = update.branch().filter(|branch| !DEPLOY_BRANCHES.contains(branch) && !update.is_delete()) {
-            let branch = crate::source::printable(branch.as_bytes());
-            notes.push(format!("-----> Branch {branch} stored. It is not deployed: only main and master are."));
-            notes.push(format!("       To deploy it: git push landfall {branch}:main"));
-        }
-    }
+    let kept = || updates.iter().filter(|update| !update.is_delete());
+    let branches: Vec<&str> = kept().filter_map(Update::branch).filter(|branch| !DEPLOY_BRANCHES.contains(branch)).collect();
+    let tags: Vec<&str> = kept().filter_map(|update| update.name.strip_prefix("refs/tags/")).collect();
+    stored(&mut notes, ["Branch", "branches"], &branches, |branch| format!("git push landfall {branch}:main"));
+    stored(&mut notes, ["Tag", "tags"], &tags, |tag| format!("git push landfall '{tag}^{{}}:main'"));
     let deploy = |update: &Update| Then::Deploy {
         branch: update.branch().unwrap_or_default().to_owned(),
         commit: update.new.clone(),
@@ -62,6 +63,18 @@ pub(super) fn decide(app: &str, updates: &[Update]) -> Decision {
     };
     let then = first.map_or(Then::Store, deploy);
     Decision { notes, then }
+}
+
+/// What was taken without a deploy: by name, or, if it is many (`git push --mirror`), by number.
+fn stored(notes: &mut Vec<String>, [one, many]: [&str; 2], names: &[&str], deploy: impl Fn(&str) -> String) {
+    if names.len() > NAMED {
+        return notes.push(format!("-----> {} {many} stored. They are not deployed: only main and master are.", names.len()));
+    }
+    for name in names {
+        let name = crate::source::printable(name.as_bytes());
+        notes.push(format!("-----> {one} {name} stored. It is not deployed: only main and master are."));
+        notes.push(format!("       To deploy it: {}", deploy(&name)));
+    }
 }
 
 fn refuse<const N: usize>(lines: [String; N]) -> Decision {
@@ -88,12 +101,16 @@ mod tests {
         };
         assert_eq!(push(&[("refs/heads/main", true)]), Decision { notes: vec![], then: deploy("main") });
         assert_eq!(push(&[("refs/heads/master", true), ("refs/tags/v1", true)]).then, deploy("master"));
-        assert_eq!(push(&[("refs/tags/main", true)]), Decision { notes: vec![], then: Then::Store });
+        assert_eq!(push(&[("refs/tags/main", false)]), Decision { notes: vec![], then: Then::Store });
+        assert_eq!(push(&[("refs/tags/main", true)]).then, Then::Store);
         assert_eq!(push(&[("refs/heads/topic", false)]).then, Then::Store);
         assert_eq!(push(&[("refs/heads/x/main", true)]).then, Then::Store);
         insta::assert_snapshot!(
             [
                 push(&[("refs/heads/topic", true)]).notes,
+                push(&[("refs/tags/v1", true)]).notes,
+                push(&[("refs/tags/1", true), ("refs/tags/2", true), ("refs/tags/3", true), ("refs/tags/4", true), ("refs/heads/5", true)])
+                    .notes,
                 push(&[("refs/heads/main", false)]).notes,
                 push(&[("refs/heads/main", true), ("refs/heads/master", true)]).notes,
             ]

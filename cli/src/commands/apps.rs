@@ -2,6 +2,7 @@
 
 use std::process::{Command, Stdio};
 
+use landfall_model::AppName;
 use serde_json::{Value, json};
 
 use crate::args::{AppArg, AppListing, JsonArg};
@@ -28,6 +29,7 @@ pub(crate) fn list(client: &Client, json: JsonArg) -> Result<()> {
 }
 
 pub(crate) fn create(client: &Client, name: Option<String>, remote: &str, no_remote: bool, json: JsonArg) -> Result<()> {
+    let name = name.map(|name| parse_name(&name, "landfall create my-blog")).transpose()?;
     let body = name.map_or_else(|| json!({}), |name| json!({ "name": name }));
     let app = client.post("/apps", &body)?;
     if json.json {
@@ -48,6 +50,10 @@ pub(crate) fn create(client: &Client, name: Option<String>, remote: &str, no_rem
         );
         Ok(())
     }
+}
+
+fn parse_name(name: &str, instead: &str) -> Result<AppName> {
+    name.parse().map_err(|error: landfall_model::NameError| CliError::new(error.to_string(), instead))
 }
 
 pub(crate) fn info(client: &Client, listing: &AppListing) -> Result<()> {
@@ -78,6 +84,7 @@ pub(crate) fn info(client: &Client, listing: &AppListing) -> Result<()> {
 
 pub(crate) fn rename(client: &Client, app: &AppArg, new: &str) -> Result<()> {
     let name = app_name(app)?;
+    let new = parse_name(new, &format!("landfall apps:rename my-blog -a {name}"))?;
     let renamed = client.patch(&format!("/apps/{name}"), &json!({ "name": new }))?;
     println!("Renamed {name} to {}", text(&renamed, "/name"));
     println!("{} | {}", text(&renamed, "/web_url"), text(&renamed, "/git_url"));
@@ -107,13 +114,18 @@ pub(crate) fn destroy(client: &Client, app: &AppArg, confirm: Option<String>) ->
 
 pub(crate) fn open(client: &Client, app: &AppArg, path: &str) -> Result<()> {
     let app = client.get(&format!("/apps/{}", app_name(app)?))?;
-    let url = format!("{}/{}", text(&app, "/web_url").trim_end_matches('/'), path.trim_start_matches('/'));
+    let url = format!("{}/{}", text(&app, "/web_url").trim_end_matches('/'), in_a_url(path.trim_start_matches('/')));
     println!("{url}");
     if std::env::var_os("DISPLAY").is_some() || std::env::var_os("WAYLAND_DISPLAY").is_some() || cfg!(target_os = "macos") {
         let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
         let _ = Command::new(opener).arg(&url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     }
     Ok(())
+}
+
+/// A path as it may stand in an address: what cannot is escaped, what is escaped already stays.
+fn in_a_url(path: &str) -> String {
+    path.bytes().map(|byte| if byte.is_ascii_graphic() { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 pub(crate) fn git_remote(client: &Client, app: &AppArg) -> Result<()> {

@@ -21,7 +21,12 @@ pub(crate) fn list(client: &Client, listing: &AppListing) -> Result<()> {
         output::json(&Value::Array(builds));
         return Ok(());
     }
-    output::heading(&format!("{} Builds", app_name(&listing.app)?));
+    let app = app_name(&listing.app)?;
+    if builds.is_empty() {
+        println!("{app} was never built. Next: git push landfall main");
+        return Ok(());
+    }
+    output::heading(&format!("{app} Builds"));
     let row = |build: &Value| {
         let commit: String = text(build, "/source_blob/version").chars().take(8).collect();
         vec![

@@ -1,6 +1,6 @@
 //! config, config:get, config:set, config:unset, config:edit.
 
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{IsTerminal as _, Write as _};
 use std::process::Command;
 
 use landfall_model::ConfigKey;
@@ -11,6 +11,7 @@ use crate::client::Client;
 use crate::context::app_name;
 use crate::error::{CliError, Result};
 use crate::output::{self, printable};
+use crate::prompt;
 
 fn vars(client: &Client, app: &AppArg) -> Result<Map<String, Value>> {
     match client.get(&format!("/apps/{}/config-vars", app_name(app)?))? {
@@ -105,26 +106,29 @@ fn to_text(vars: &Map<String, Value>) -> String {
     text
 }
 
+/// The inverse of [`to_text`]; what is wrong is told with its line.
 fn from_text(text: &str) -> Result<Map<String, Value>> {
     let mut vars = Map::new();
-    for line in text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
-        let (key, value) = parse_pair(line)?;
+    for (line, number) in text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty() && !line.starts_with('#')) {
+        let wrong = |message: String| CliError::new(format!("line {number}: {message}"), "landfall config:edit");
+        let (key, value) = parse_pair(line).map_err(|error| wrong(error.message))?;
         let value = if value.starts_with('"') {
-            serde_json::from_str(&value)
-                .map_err(|error| CliError::new(format!("the value of {key} is no JSON string: {error}"), "landfall config:edit"))?
+            serde_json::from_str(&value).map_err(|error| wrong(format!("the value of {key} is no JSON string: {error}")))?
         } else {
             value
         };
-        vars.insert(key.into(), Value::String(value));
+        if vars.insert(key.to_string(), Value::String(value)).is_some() {
+            return Err(wrong(format!("{key} is there twice")));
+        }
     }
     Ok(vars)
 }
 
-pub(crate) fn edit(client: &Client, app: &AppArg) -> Result<()> {
-    let before = vars(client, app)?;
+/// Opens the text in the person's editor; gives what it became.
+fn edited(text: &str) -> Result<String> {
     let io = |error| CliError::io("editing the config vars", error, "landfall config:set KEY=VALUE");
     let mut file = tempfile::Builder::new().prefix("landfall-config").suffix(".env").tempfile().map_err(io)?;
-    file.write_all(to_text(&before).as_bytes()).map_err(io)?;
+    file.write_all(text.as_bytes()).map_err(io)?;
     let editor = std::env::var("VISUAL").or_else(|_| std::env::var("EDITOR")).unwrap_or_else(|_| "vi".to_owned());
     let mut words = editor.split_whitespace();
     let program = words.next().unwrap_or("vi");
@@ -136,16 +140,34 @@ pub(crate) fn edit(client: &Client, app: &AppArg) -> Result<()> {
     if !status.success() {
         return Err(CliError::new(format!("{program} ended with {status}, so nothing was changed"), "landfall config:edit"));
     }
-    let mut edited = String::new();
     // Editors that write a new file and rename it leave our handle on the old one: read by path.
-    match std::fs::File::open(file.path()) {
-        Ok(mut fresh) => fresh.read_to_string(&mut edited).map_err(io)?,
-        Err(_) => {
-            file.rewind().map_err(io)?;
-            file.read_to_string(&mut edited).map_err(io)?
+    std::fs::read_to_string(file.path()).map_err(io)
+}
+
+/// Edits until the text can be read, or the person gives up: on a terminal nobody has to type it all again.
+fn edited_vars(before: &Map<String, Value>) -> Result<Map<String, Value>> {
+    let mut text = to_text(before);
+    loop {
+        text = edited(&text)?;
+        let mut error = match from_text(&text) {
+            Ok(vars) => return Ok(vars),
+            Err(error) => error,
+        };
+        if std::io::stdin().is_terminal() {
+            eprint!("{error}");
+            let answer = prompt::line("Enter opens the editor again, q gives up", "landfall config:edit")?;
+            if answer.trim().is_empty() {
+                continue;
+            }
         }
-    };
-    let after = from_text(&edited)?;
+        error.message.push_str("\nSo nothing was changed");
+        return Err(error);
+    }
+}
+
+pub(crate) fn edit(client: &Client, app: &AppArg) -> Result<()> {
+    let before = vars(client, app)?;
+    let after = edited_vars(&before)?;
     let mut changes: Map<String, Value> =
         after.iter().filter(|(key, value)| before.get(*key) != Some(value)).map(|(k, v)| (k.clone(), v.clone())).collect();
     changes.extend(before.keys().filter(|key| !after.contains_key(*key)).map(|key| (key.clone(), Value::Null)));
@@ -153,9 +175,11 @@ pub(crate) fn edit(client: &Client, app: &AppArg) -> Result<()> {
         println!("No changes");
         return Ok(());
     }
-    if vars(client, app)? != before {
+    let now = vars(client, app)?;
+    let both: Vec<&str> = changes.keys().filter(|key| now.get(*key) != before.get(*key)).map(String::as_str).collect();
+    if !both.is_empty() {
         return Err(CliError::new(
-            "the config vars were changed by somebody else meanwhile, so yours were not saved",
+            format!("{} changed while you were editing, by somebody else, so nothing of yours was saved", both.join(", ")),
             "landfall config:edit",
         ));
     }
@@ -177,6 +201,18 @@ mod tests {
                 .into_iter()
                 .collect();
         assert_eq!(from_text(&to_text(&vars)).unwrap(), vars);
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_line() {
+        for (text, words) in [
+            ("# comment\n\nA=1\nno pair\n", "line 4: \"no pair\" is not KEY=VALUE"),
+            ("A=1\nA=2\n", "line 2: A is there twice"),
+            ("A B=1\n", "line 1: config key \"A B\" may hold only"),
+            ("A=\"open\n", "line 1: the value of A is no JSON string"),
+        ] {
+            assert!(from_text(text).unwrap_err().message.starts_with(words), "{text}");
+        }
     }
 
     #[test]

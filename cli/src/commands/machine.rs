@@ -21,6 +21,17 @@ pub(crate) fn config_check(arg: &ConfigArg) -> Result<()> {
     Ok(())
 }
 
+/// The script goes where the shell looks for it; a pipe that closes early is its reader's business.
+pub(crate) fn completions(shell: clap_complete::Shell) -> Result<()> {
+    use std::io::Write as _;
+    match std::io::stdout().write_all(&crate::completions::script(shell)) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(CliError::io("writing the completions", error, "landfall completions bash > /etc/bash_completion.d/landfall"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The agent of this machine, and a runtime to ask it with.
 fn agent(arg: &ConfigArg) -> Result<(Agent, tokio::runtime::Runtime)> {
     let config = Config::load(arg)?;

@@ -16,15 +16,17 @@ pub(crate) use auth::teach_git;
 
 use std::process::ExitCode;
 
-use clap::CommandFactory as _;
-
 use crate::args::{Cli, Command};
 use crate::client::Client;
 use crate::error::Result;
 use crate::processes;
 
-/// Runs the command.
-pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
+/// Runs the command. Whatever is refused, there is something to type next.
+pub(crate) fn run(cli: Cli, typed: &str) -> Result<ExitCode> {
+    perform(cli).map_err(|error| error.or_next(|| format!("landfall {typed} --help")))
+}
+
+fn perform(cli: Cli) -> Result<ExitCode> {
     let api = cli.api.clone();
     let client = || Client::open(api.as_deref());
     match cli.command {
@@ -83,7 +85,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Down { config } => processes::down(&config)?,
         Command::Admin { config } => machine::admin(&config)?,
         Command::ConfigCheck { config } => machine::config_check(&config)?,
-        Command::Completions { shell } => clap_complete::generate(shell, &mut Cli::command(), "landfall", &mut std::io::stdout()),
+        Command::Completions { shell } => machine::completions(shell)?,
         Command::Server(config) => return processes::server(&config),
         Command::Agent(config) => return processes::agent(&config),
         Command::Router(config) => return processes::router(&config),

@@ -85,9 +85,10 @@ pub(crate) fn detached(client: &Client, app: &AppArg, size: Option<String>, env:
     Ok(())
 }
 
-/// `ps:exec web.1 env` and `ps:exec --dyno web.1 env` mean the same.
+/// `ps:exec web.1 env`, `ps:exec web.1 -- env` and `ps:exec --dyno web.1 env` mean the same.
 fn split_dyno<'a>(dyno: &'a str, command: &'a [String]) -> (&'a str, &'a [String]) {
     match command {
+        [first, dashes, rest @ ..] if first.parse::<DynoName>().is_ok() && dashes == "--" => (first, rest),
         [first, rest @ ..] if first.parse::<DynoName>().is_ok() => (first, rest),
         _ => (dyno, command),
     }
@@ -114,6 +115,8 @@ mod tests {
         let words = ["web.2".to_owned(), "env".to_owned()];
         assert_eq!(split_dyno("web.1", &words), ("web.2", &words[1..]));
         assert_eq!(split_dyno("web.1", &words[1..]), ("web.1", &words[1..]));
+        let words = ["web.2", "--", "env", "--"].map(str::to_owned);
+        assert_eq!(split_dyno("web.1", &words), ("web.2", &words[2..]));
     }
 
     #[test]

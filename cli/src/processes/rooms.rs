@@ -120,6 +120,12 @@ fn server_config(config: &Config) -> ServerConfig {
             },
             ..defaults.build.clone()
         },
+        deploy: landfall_controller::Settings {
+            boot_timeout: Duration::from_secs(config.dyno.boot_seconds),
+            stop_grace: Duration::from_secs(config.dyno.stop_seconds),
+            release_timeout: Duration::from_mins(config.dyno.release_minutes),
+            ..defaults.deploy.clone()
+        },
         keep: keep(&config.keep, defaults.keep.logs.files),
         ..defaults
     }

@@ -32,6 +32,9 @@ use crate::platform::{AttachInput, AttachOutput, Attachment};
 /// The name of the protocol in `Upgrade`.
 pub const PROTOCOL: &str = "landfall-attach/1";
 
+/// How long a client may take to read how its process ended.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// Upgrades a request and carries frames until the process or the client ends.
 pub(crate) async fn attach(State(state): State<ApiState>, Path(secret): Path<String>, mut request: Request) -> ApiResult {
     let asked = request
@@ -64,19 +67,23 @@ pub(crate) async fn attach(State(state): State<ApiState>, Path(secret): Path<Str
 }
 
 /// Both directions; the client's end of the stream ends the attachment.
-async fn carry(attachment: Attachment, reader: impl AsyncRead + Unpin, writer: impl AsyncWrite + Unpin) {
+async fn carry(attachment: Attachment, mut reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite + Unpin) {
     let Attachment { input, output } = attachment;
-    tokio::select! {
-        result = to_client(output, writer) => drop(result),
-        result = to_process(reader, input) => drop(result),
+    let told = tokio::select! {
+        told = to_client(output, &mut writer) => told.is_ok(),
+        _ = to_process(&mut reader, input) => false,
+    };
+    if told {
+        // Closing a connection with unread input would reset it, and the client might lose our last words.
+        let _ = tokio::time::timeout(LAST_WORDS, tokio::io::copy(&mut reader, &mut tokio::io::sink())).await;
     }
 }
 
-async fn to_client(mut output: mpsc::Receiver<AttachOutput>, mut writer: impl AsyncWrite + Unpin) -> std::io::Result<()> {
+async fn to_client(mut output: mpsc::Receiver<AttachOutput>, writer: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
     while let Some(item) = output.recv().await {
         match item {
-            AttachOutput::Stdout(bytes) => write_frames(&mut writer, Kind::Stdout, &bytes).await?,
-            AttachOutput::Stderr(bytes) => write_frames(&mut writer, Kind::Stderr, &bytes).await?,
+            AttachOutput::Stdout(bytes) => write_frames(writer, Kind::Stdout, &bytes).await?,
+            AttachOutput::Stderr(bytes) => write_frames(writer, Kind::Stderr, &bytes).await?,
             AttachOutput::Exit(code) => {
                 writer.write_all(&frame::json(&json!({ "exit": code }))).await?;
                 return writer.shutdown().await;
@@ -98,7 +105,7 @@ async fn write_frames(writer: &mut (impl AsyncWrite + Unpin), kind: Kind, bytes:
 }
 
 /// Returns when the client is gone. Standard input that nobody reads makes it wait, and so the client.
-async fn to_process(mut reader: impl AsyncRead + Unpin, input: mpsc::Sender<AttachInput>) -> std::io::Result<()> {
+async fn to_process(reader: &mut (impl AsyncRead + Unpin), input: mpsc::Sender<AttachInput>) -> std::io::Result<()> {
     loop {
         let mut header = [0; frame::HEADER];
         reader.read_exact(&mut header).await?;
@@ -159,6 +166,8 @@ mod tests {
         send.send(AttachOutput::Exit(3)).await.unwrap();
         let mut bytes = Vec::new();
         from.read_to_end(&mut bytes).await.unwrap();
+        to.write_all(&[0; 4096]).await.expect("what comes too late is read all the same");
+        drop((from, to));
         let mut expected = frame::header(Kind::Stdout, 2).to_vec();
         expected.extend(b"yo");
         expected.extend(frame::json(&json!({ "exit": 3 })));

@@ -130,7 +130,7 @@ impl From<landfall_store::StoreError> for ApiError {
 
 impl From<landfall_model::NameError> for ApiError {
     fn from(error: landfall_model::NameError) -> Self {
-        Self::invalid(capitalised(&error.to_string()))
+        Self::invalid(format!("{} A good one: {}", capitalised(&error.to_string()), error.example()))
     }
 }
 
@@ -171,6 +171,6 @@ mod tests {
     fn names_become_sentences() {
         let error: ApiError = "a=b".parse::<landfall_model::ConfigKey>().unwrap_err().into();
         assert_eq!((error.status.as_u16(), error.id), (422, "invalid_params"));
-        assert_eq!(error.message, "Config key \"a=b\" may hold only letters, digits and underscores.");
+        assert_eq!(error.message, "Config key \"a=b\" may hold only letters, digits and underscores. A good one: DATABASE_URL");
     }
 }

@@ -194,7 +194,7 @@ pub trait Platform: Send + Sync + 'static {
     fn run(&self, app: AppId, spec: RunSpec) -> Answer<'_, Started>;
 
     /// Starts a command in a running dyno. Returns the attachment's secret.
-    fn exec(&self, app: AppId, dyno: DynoName, command: ExecCommand) -> Answer<'_, String>;
+    fn exec(&self, app: AppId, dyno: DynoId, command: ExecCommand) -> Answer<'_, String>;
 
     /// Takes the attachment a secret stands for. A secret works once; a wrong or used one is [`PlatformError::NotFound`].
     fn attach(&self, secret: String) -> Answer<'_, Attachment>;

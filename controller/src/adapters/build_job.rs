@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::job_lines::JobLines;
 use super::rollout::{self, Rollout};
 use super::{AgentSandbox, cache_file};
-use crate::reconcile::{Shared, Supervisor, kept_app_json};
+use crate::reconcile::{Shared, Supervisor, kept_app_json, postdeploy_command, postdeploy_told, quoted};
 
 /// Who works on builds; at the next start, what this name left pending is interrupted.
 const WORKER: &str = "server";
@@ -52,6 +52,13 @@ pub struct Job {
     pub source: Source,
     /// What people call it.
     pub described: BuildSource,
+}
+
+/// app.json's postdeploy script.
+struct Postdeploy {
+    command: Option<String>,
+    /// The release before had another one, or none.
+    is_new: bool,
 }
 
 impl Builds {
@@ -115,10 +122,12 @@ impl Builds {
         let lines = JobLines::new(lines, &self.dir(job.build).join("log"));
         match built {
             Ok(outcome) => {
+                let script = outcome.app_json.as_ref().and_then(|app_json| app_json.postdeploy.clone());
+                let script = Postdeploy { is_new: script.is_some() && script != self.current_postdeploy(&job).await, command: script };
                 let release = self.release(&job, &app, outcome, &lines).await?;
                 drop(held);
                 self.shared().litter.notify_one();
-                self.roll_out(&job, &app, &release, &lines, &cancel).await
+                self.roll_out(&job, &app, &release, script, &lines, &cancel).await
             }
             Err(failure) => {
                 if let Err(error) = self.shared().store.build_fail(&job.scope, job.build, &failure.to_string()).await {
@@ -201,6 +210,7 @@ impl Builds {
         job: &Job,
         app: &App,
         release: &Release,
+        script: Postdeploy,
         lines: &JobLines,
         cancel: &CancellationToken,
     ) -> Result<(), PushRefused> {
@@ -222,12 +232,57 @@ impl Builds {
         lines.detail(&format!("Released {version}"));
         let url = self.url(app);
         match rollout::dynos(self.shared(), &handle, version, lines, cancel).await {
-            Rollout::Live => lines.detail(&format!("{url} deployed to Landfall")),
+            Rollout::Live => {
+                lines.detail(&format!("{url} deployed to Landfall"));
+                self.postdeploy(job, app, version, script, lines, cancel).await;
+            }
             Rollout::Superseded(newer) => lines.detail(&format!("{newer} was released in the meantime and takes over.")),
             Rollout::Left => {}
             Rollout::NotUp(serving) => not_up(app, version, &serving, &url, lines),
         }
         Ok(())
+    }
+
+    /// The postdeploy script, if this deploy is the one it runs after. Whatever becomes of it, the release stays.
+    async fn postdeploy(
+        &self,
+        job: &Job,
+        app: &App,
+        version: ReleaseVersion,
+        script: Postdeploy,
+        lines: &JobLines,
+        cancel: &CancellationToken,
+    ) {
+        let Some(command) = script.command else { return };
+        let first = match self.shared().store.first_deploy(&job.scope).await {
+            Ok(first) => first,
+            Err(error) => return lines.problem(&format!("Whether the postdeploy script runs is not known: {}", crate::explain(&error))),
+        };
+        if first.is_some_and(|first| first.version != version) {
+            if script.is_new {
+                lines.detail("app.json's postdeploy script runs after an app's first deploy, and this was not it.");
+                lines.detail(&format!("To run it now: landfall run --app {} -- {}", app.name, quoted(&command)));
+            }
+            return;
+        }
+        lines.step(&format!("Running the postdeploy script: {command}"));
+        match rollout::postdeploy(self.shared(), &job.scope, lines, cancel).await {
+            Ok(Some(first)) => {
+                let words = postdeploy_told(first.postdeploy, first.version, app.name.as_str(), Some(&command));
+                words.iter().for_each(|line| lines.problem(line));
+            }
+            Ok(None) => lines.problem(&format!("It has not begun yet. See it with: landfall logs --tail --app {}", app.name)),
+            Err(error) => {
+                lines.problem(&format!("How it ended is not known: {}. See: landfall logs --app {}", crate::explain(&error), app.name))
+            }
+        }
+    }
+
+    /// The postdeploy script of what runs now.
+    async fn current_postdeploy(&self, job: &Job) -> Option<String> {
+        let store = &self.shared().store;
+        let slug = store.release_get(&job.scope, landfall_store::ReleaseRef::Current).await.ok()?.slug?;
+        postdeploy_command(&store.slug_get(&job.scope, slug).await.ok()?)
     }
 
     fn url(&self, app: &App) -> String {

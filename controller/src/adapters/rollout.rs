@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landfall_deploy::ContainerKind;
-use landfall_logs::{Cursor, Filter, Follow, Reader};
+use landfall_logs::{Cursor, Filter, Follow, Reader, SourceFilter};
 use landfall_model::{DynoState, ReleaseStatus, ReleaseVersion};
-use landfall_store::{AppScope, Release, ReleaseRef, StoreError};
+use landfall_store::{AppScope, FirstDeploy, Postdeploy, Release, ReleaseRef, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use super::job_lines::JobLines;
-use crate::reconcile::{AppHandle, AppStatus, Shared, output_dir};
+use crate::reconcile::{AppHandle, AppStatus, Shared, output_dir, postdeploy_dyno};
 use crate::wait::{AppChanges, NET, News};
 
 /// Failures of dynos of the new release after which nobody waits any longer.
@@ -70,6 +70,51 @@ fn copy(follow: &mut Follow, lines: &JobLines) -> bool {
     let new = follow.poll().unwrap_or_default();
     new.iter().for_each(|line| lines.detail(line.text()));
     !new.is_empty()
+}
+
+/// Waits until the app's first deploy is known, and for the end of its postdeploy script, telling what that prints. `None` = not known yet.
+pub(super) async fn postdeploy(
+    shared: &Shared,
+    scope: &AppScope,
+    lines: &JobLines,
+    cancel: &CancellationToken,
+) -> Result<Option<FirstDeploy>, StoreError> {
+    let deadline = tokio::time::Instant::now() + SLACK;
+    let mut changes = AppChanges::of(shared, scope.app_id());
+    let mut output: Option<(Follow, News)> = None;
+    loop {
+        let first = shared.store.first_deploy(scope).await?;
+        if let Some(first) = first.filter(|first| first.postdeploy == Postdeploy::Begun)
+            && output.is_none()
+        {
+            let name = postdeploy_dyno(first.version).to_string();
+            let filter = Filter { source: Some(SourceFilter::App), dyno: Some(name) };
+            let follow = Reader::new(&shared.logs.dir(scope.app_id())).follow(Cursor::default(), filter).ok();
+            output = follow.map(|follow| (News::of(&follow), follow)).map(|(news, follow)| (follow, news));
+        }
+        let more = output.as_mut().is_some_and(|(follow, _)| copy(follow, lines));
+        let ended = first.is_some_and(|first| first.postdeploy != Postdeploy::Begun);
+        if cancel.is_cancelled() || (ended && !more) {
+            return Ok(first);
+        }
+        if more {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        let news = async {
+            match &output {
+                Some((_, news)) => news.wait().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = news => {}
+            () = changes.next() => {}
+            () = cancel.cancelled() => {}
+            () = tokio::time::sleep_until(deadline), if first.is_none() => return Ok(None),
+            () = tokio::time::sleep(NET) => {}
+        }
+    }
 }
 
 /// Waits for the dynos of a release, telling what becomes of each.

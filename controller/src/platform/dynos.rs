@@ -66,11 +66,15 @@ impl Live {
         found.pop().ok_or_else(|| PlatformError::NotFound(format!("Couldn't find the dyno {name}. See what runs with: landfall ps")))
     }
 
-    pub(super) async fn running_container(&self, app: AppId, name: &DynoName) -> Result<ContainerId, PlatformError> {
-        let dyno = self.find_dyno(app, name).await?;
+    pub(super) async fn running_container(&self, app: AppId, id: DynoId) -> Result<ContainerId, PlatformError> {
+        let found = self.statuses(app).await?.into_iter().find(|dyno| dyno_id(&dyno.container) == id);
+        let dyno = found.ok_or_else(|| PlatformError::NotFound("That dyno is gone. See what runs with: landfall ps".into()))?;
         match dyno.state {
             DynoState::Up | DynoState::Starting => Ok(dyno.container),
-            state => Err(PlatformError::Conflict(format!("{name} is {}, so nothing can run in it. See: landfall ps", state.as_str()))),
+            state => {
+                let name = dyno.name;
+                Err(PlatformError::Conflict(format!("{name} is {}, so nothing can run in it. See: landfall ps", state.as_str())))
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use landfall_api::platform::{
 };
 use landfall_builder::build::Source;
 use landfall_builder::push::{LineSink, Lines};
-use landfall_model::{AppId, AppName, BuildId, BuildStatus, DynoName, Hostname, ReleaseId};
+use landfall_model::{AppId, AppName, BuildId, BuildStatus, DynoId, Hostname, ReleaseId};
 use landfall_runtime_wire::{ExecSpec, TermSize};
 use landfall_store::{BuildSource, ReleaseRef, RestartTarget, StoreError};
 use tokio::sync::mpsc;
@@ -100,10 +100,10 @@ impl Platform for Live {
         Box::pin(self.start_one_off(app, spec))
     }
 
-    fn exec(&self, app: AppId, dyno: DynoName, command: ExecCommand) -> Answer<'_, String> {
+    fn exec(&self, app: AppId, dyno: DynoId, command: ExecCommand) -> Answer<'_, String> {
         Box::pin(async move {
             self.known_agent()?;
-            let container = self.running_container(app, &dyno).await?;
+            let container = self.running_container(app, dyno).await?;
             let mut args = vec![LAUNCHER.to_owned(), "--".to_owned()];
             args.extend(if command.args.is_empty() { vec!["bash".to_owned(), "-l".to_owned()] } else { command.args });
             let terminal = command.tty.then(|| window(command.window));

@@ -5,9 +5,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use landfall_builder::app_json::{CheckKind, HealthCheck as AppCheck};
-use landfall_deploy::{Desired, HealthCheck, Probe, Settings, Target, TypeSpec};
+use landfall_deploy::{Desired, FirstDeploy, HealthCheck, Probe, Settings, Target, TypeSpec};
 use landfall_model::ProcessType;
-use landfall_store::{DesiredApp, DesiredRelease, Slug};
+use landfall_store::{DesiredApp, DesiredRelease, Postdeploy, Slug};
 
 /// The plan's input for one app.
 pub(crate) fn desired(app: &DesiredApp, settings: &Settings) -> Desired {
@@ -18,9 +18,18 @@ pub(crate) fn desired(app: &DesiredApp, settings: &Settings) -> Desired {
         maintenance: app.maintenance,
         current: app.current.as_ref().map(|release| target(app, release)),
         pending: app.pending.first().map(|pending| pending.release.version),
+        first_deploy: first_deploy(app.first_deploy),
         restarts: app.restarts.clone(),
-        health: app.current.as_ref().and_then(|release| release.slug.as_ref()).and_then(health_check),
+        health: app.current.as_ref().and_then(|release| release.slug.as_ref()).map(health_check).unwrap_or_default(),
         settings: Settings { jitter_seed: hasher.finish(), ..settings.clone() },
+    }
+}
+
+fn first_deploy(recorded: Option<landfall_store::FirstDeploy>) -> FirstDeploy {
+    match recorded {
+        None => FirstDeploy::Waiting,
+        Some(first) if first.postdeploy == Postdeploy::Begun => FirstDeploy::Postdeploy(first.version),
+        Some(_) => FirstDeploy::Over,
     }
 }
 
@@ -51,20 +60,31 @@ pub(crate) fn kept_app_json(app_json: &landfall_builder::app_json::AppJson) -> s
     serde_json::to_value(kept).expect("plain data serialises")
 }
 
-fn health_check(slug: &Slug) -> Option<HealthCheck> {
-    let mut kept: Kept = serde_json::from_value(slug.app_json.clone()).ok()?;
-    let checks = kept.healthchecks.remove(&ProcessType::web())?;
-    let first = |kind| checks.iter().find(|check| check.kind == kind).map(probe);
-    let health = HealthCheck { startup: first(CheckKind::Startup), readiness: first(CheckKind::Readiness) };
-    (health != HealthCheck::default()).then_some(health)
+fn kept(slug: &Slug) -> Kept {
+    // What an older version wrote and nobody understands asks for nothing.
+    serde_json::from_value(slug.app_json.clone()).unwrap_or_default()
+}
+
+/// What the slug's app.json wants to have run once the app's first deploy is live.
+pub(crate) fn postdeploy_command(slug: &Slug) -> Option<String> {
+    kept(slug).postdeploy
+}
+
+fn health_check(slug: &Slug) -> HealthCheck {
+    let checks = kept(slug).healthchecks.remove(&ProcessType::web()).unwrap_or_default();
+    let of = |kind| checks.iter().filter(|check| check.kind == kind).map(probe).collect();
+    HealthCheck { startup: of(CheckKind::Startup), readiness: of(CheckKind::Readiness), liveness: of(CheckKind::Liveness) }
 }
 
 fn probe(check: &AppCheck) -> Probe {
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     Probe {
         path: check.path.clone(),
-        timeout: Duration::from_secs(check.timeout_secs.into()),
+        content: check.content.clone(),
+        timeout: seconds(check.timeout_secs),
         attempts: check.attempts,
-        wait: Duration::from_secs(check.wait_secs.into()),
-        initial_delay: Duration::ZERO,
+        // Not in a loop: the app has other work than to be asked how it is.
+        wait: seconds(check.wait_secs.max(1)),
+        initial_delay: seconds(check.initial_delay_secs),
     }
 }

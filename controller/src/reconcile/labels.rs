@@ -14,18 +14,21 @@ pub(crate) enum Kind {
     OneOff,
     /// A release phase.
     Release,
+    /// The postdeploy script of the first release that was live.
+    Postdeploy,
     /// A build: its session owns it.
     Build,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Dyno, Self::OneOff, Self::Release, Self::Build];
+    const ALL: [Self; 5] = [Self::Dyno, Self::OneOff, Self::Release, Self::Postdeploy, Self::Build];
 
     fn as_str(self) -> &'static str {
         match self {
             Self::Dyno => "dyno",
             Self::OneOff => "one-off",
             Self::Release => "release",
+            Self::Postdeploy => "postdeploy",
             Self::Build => "build",
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use landfall_deploy::{
-    Container, ContainerKey, ContainerKind, Crash, Desired, Drain, Health, Observed, RouterView, State, StopReason, Told,
+    Container, ContainerKey, ContainerKind, Crash, Desired, Drain, Health, Observed, ProbeKind, RouterView, State, StopReason, Told,
 };
 use landfall_model::{DynoName, ReleaseVersion};
 use landfall_runtime_wire::{ContainerId, ContainerInfo, ContainerState};
@@ -46,6 +46,7 @@ pub(crate) enum Busy {
     Remove(ContainerKey),
     ReleasePhase(ReleaseVersion),
     FinishRelease(ReleaseVersion),
+    FirstDeploy,
 }
 
 /// One app's loop's memory.
@@ -171,7 +172,7 @@ impl Seen {
 fn adopt(labels: Labels, info: &ContainerInfo, desired: &Desired, clock: &Clock, reported: bool) -> Seen {
     let checked = desired.current.as_ref().is_some_and(|target| target.version == labels.release)
         && labels.dyno.process_type.is_web()
-        && desired.health.as_ref().is_some_and(|health| health.startup.is_some());
+        && [ProbeKind::Startup, ProbeKind::Readiness].into_iter().any(|kind| desired.health.of(kind).next().is_some());
     let told = match info.state {
         ContainerState::Exited(_) if reported => Told::Ended,
         ContainerState::Ready if !checked => Told::Up,
@@ -198,6 +199,7 @@ fn container(key: ContainerKey, seen: &Seen, state: State, listeners: &[String],
         kind: match labels.kind {
             Kind::OneOff => ContainerKind::OneOff,
             Kind::Release => ContainerKind::Release,
+            Kind::Postdeploy => ContainerKind::Postdeploy,
             Kind::Dyno | Kind::Build => ContainerKind::Dyno,
         },
         dyno: labels.dyno.clone(),
@@ -234,7 +236,8 @@ mod tests {
             current: None,
             pending: None,
             restarts: landfall_model::Restarts::default(),
-            health: None,
+            first_deploy: landfall_deploy::FirstDeploy::default(),
+            health: landfall_deploy::HealthCheck::default(),
             settings: landfall_deploy::Settings::default(),
         }
     }

@@ -10,6 +10,7 @@ mod cache;
 mod clock;
 mod crashes;
 mod desired;
+mod first_live;
 mod health;
 mod labels;
 mod memory;
@@ -23,7 +24,8 @@ mod status;
 mod supervisor;
 
 pub use cache::Cache;
-pub(crate) use desired::kept_app_json;
+pub(crate) use desired::{kept_app_json, postdeploy_command};
+pub(crate) use first_live::{dyno_name as postdeploy_dyno, quoted, told as postdeploy_told};
 pub(crate) use labels::{Kind, Labels, build_container};
 pub(crate) use perform::{dyno_container, explain};
 pub(crate) use release_phase::output_dir;

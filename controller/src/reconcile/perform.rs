@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use landfall_deploy::{ContainerKey, Crash, Drain, ProbeKind, Step, StopReason, remember_crash};
+use landfall_deploy::{ContainerKey, Crash, Drain, Probe, ProbeId, ProbeKind, Step, StopReason, remember_crash};
 use landfall_model::{DynoId, DynoName, ReleaseStatus, ReleaseVersion};
 use landfall_store::{DesiredApp, ReleaseOutcome, ReleaseRef};
 
@@ -12,7 +12,7 @@ use super::memory::{Busy, Stopping, id_of};
 use super::shared::{AppHandle, Shared};
 use super::spec::{Launch, container_spec};
 use super::status::Failure;
-use super::{crashes, health, release_phase};
+use super::{crashes, first_live, health, release_phase};
 use crate::wait::before_retry;
 
 /// Starts performing one step.
@@ -20,6 +20,8 @@ pub(super) fn step(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredA
     match step {
         Step::RunReleasePhase { version } => release_phase::run(shared, handle, app, version),
         Step::FinishRelease { version, status } => finish_release(shared, handle, app, version, status),
+        Step::FirstLive { version } => first_live::record(shared, handle, app, version),
+        Step::FinishPostdeploy { end } => first_live::finish(shared, handle, app, end),
         Step::Report { key, dyno, told, lines, crash } => {
             shared.logs.platform(handle.app, &dyno.to_string(), &lines);
             let mut memory = handle.memory();
@@ -51,9 +53,23 @@ pub(super) fn step(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredA
             };
             start(shared, handle, app, labels);
         }
-        Step::CheckHealth { key, kind, path, timeout, attempts } => check(shared, handle, key, kind, path, timeout, attempts),
+        Step::CheckHealth { key, id, probe } => check(shared, handle, app, key, id, probe),
         Step::Drain { key } => drain(shared, handle, key),
-        Step::StopDyno { key, dyno, reason, grace } => stop(shared, handle, &key, &dyno, reason, grace),
+        Step::StopDyno { key, dyno, reason, grace, crash } => {
+            if let Some(crash) = crash {
+                remember_crash(handle.memory().crashes.entry(dyno.clone()).or_default(), crash);
+                crashes::note(shared, handle, dyno.clone());
+            }
+            match reason {
+                // It may still answer some requests: they go elsewhere first.
+                StopReason::Unhealthy { .. } => {
+                    handle.leaves(shared, &key, &reason, grace);
+                    let (shared, handle) = (shared.clone(), handle.clone());
+                    shared.tasks.clone().spawn(async move { handle.stop(&shared, &key, reason, grace).await });
+                }
+                _ => stop(shared, handle, &key, &dyno, reason, grace),
+            }
+        }
         Step::RemoveContainer { key } => remove(shared, handle, key),
     }
 }
@@ -194,12 +210,17 @@ impl AppHandle {
     /// Stops a container that a person (or a lost connection) wants gone: it leaves the routes first, then gets SIGTERM.
     pub(crate) async fn stop(self: &Arc<Self>, shared: &Arc<Shared>, key: &ContainerKey, reason: StopReason, grace: Duration) {
         let Some(dyno) = self.memory().seen.get(key).map(|seen| seen.labels.dyno.clone()) else { return };
+        self.leaves(shared, key, &reason, grace);
+        shared.routes.wait_unrouted(self.app, key).await;
+        stop(shared, self, key, &dyno, reason, grace);
+    }
+
+    /// Nobody counts on a container any more.
+    fn leaves(&self, shared: &Shared, key: &ContainerKey, reason: &StopReason, grace: Duration) {
         if let Some(seen) = self.memory().seen.get_mut(key) {
             seen.stopping.get_or_insert(Stopping { since: shared.clock.now(), grace, reason: Some(reason.clone()) });
         }
         self.wake();
-        shared.routes.wait_unrouted(self.app, key).await;
-        stop(shared, self, key, &dyno, reason, grace);
     }
 
     /// A container is about to be asked for.
@@ -269,34 +290,31 @@ fn remove(shared: &Arc<Shared>, handle: &Arc<AppHandle>, key: ContainerKey) {
     });
 }
 
-fn check(
-    shared: &Arc<Shared>,
-    handle: &Arc<AppHandle>,
-    key: ContainerKey,
-    kind: ProbeKind,
-    path: String,
-    timeout: Duration,
-    attempts: u32,
-) {
+fn check(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredApp, key: ContainerKey, id: ProbeId, probe: Probe) {
     let Some(ip) = shared.cache.get(&id_of(&key)).and_then(|info| info.ip) else { return };
-    let now = shared.clock.now();
     if let Some(seen) = handle.memory().seen.get_mut(&key) {
-        seen.health.in_flight = true;
-        seen.health.last_at = Some(now);
+        seen.health.of_mut(id).asked(shared.clock.now());
     }
+    let host = format!("{}.{}", app.name, shared.config.platform_domain);
     let (shared, handle) = (shared.clone(), handle.clone());
     shared.tasks.clone().spawn(async move {
-        let result = health::check(std::net::SocketAddr::from((ip, shared.config.deploy.port)), &path, timeout).await;
-        if let Some(seen) = handle.memory().seen.get_mut(&key) {
-            let health = &mut seen.health;
-            health.in_flight = false;
-            health.failures = if result.is_ok() { 0 } else { health.failures.saturating_add(1) };
-            match kind {
-                ProbeKind::Startup => health.startup_passed |= result.is_ok(),
-                ProbeKind::Readiness => health.unready = health.failures >= attempts,
+        let address = std::net::SocketAddr::from((ip, shared.config.deploy.port));
+        let result = health::check(address, &host, &probe).await;
+        let mut memory = handle.memory();
+        if let Some(seen) = memory.seen.get_mut(&key) {
+            let probed = seen.health.of_mut(id);
+            let before = probed.clone();
+            probed.answered(result);
+            let told = (id.kind == ProbeKind::Readiness).then(|| health::readiness_line(&probe, &before, probed)).flatten();
+            let labels = seen.labels.clone();
+            if let Some(line) = told {
+                shared.logs.platform(handle.app, &labels.dyno.to_string(), std::slice::from_ref(&line));
+                if probed.failures > 0 && !probed.passed {
+                    memory.failed(Failure { release: labels.release, dyno: labels.dyno, lines: vec![line], decisive: false });
+                }
             }
-            health.last_failure = result.err();
         }
+        drop(memory);
         handle.wake();
     });
 }

@@ -1,8 +1,8 @@
 //! What one app's loop tells the rest of the server.
 
 use jiff::Timestamp;
-use landfall_deploy::{Container, ContainerKind, Desired, Observed, State, Told};
-use landfall_model::{DynoName, DynoSize, DynoState, ProcessType, ReleaseVersion};
+use landfall_deploy::{Container, ContainerKind, Desired, Observed, ProbeKind, State, Told, is_live};
+use landfall_model::{DynoName, DynoSize, DynoState, ReleaseVersion};
 use landfall_runtime_wire::ContainerId;
 
 use super::memory::Memory;
@@ -31,7 +31,7 @@ pub struct DynoStatus {
     pub container: ContainerId,
     /// `web.1`.
     pub name: DynoName,
-    /// Of the formation, a one-off, or a release phase.
+    /// Of the formation, a one-off, a release phase, or a postdeploy script.
     pub kind: ContainerKind,
     /// Its state in Heroku's words.
     pub state: DynoState,
@@ -71,24 +71,8 @@ pub(crate) fn status(desired: &Desired, observed: &Observed, memory: &Memory) ->
         dynos.iter().filter(|dyno| dyno.routed && dyno.state == DynoState::Up).map(|dyno| dyno.release).collect();
     serving.sort_unstable();
     serving.dedup();
-    let live = desired.current.as_ref().is_some_and(|target| {
-        target
-            .types
-            .iter()
-            .all(|(process_type, spec)| (1..=spec.quantity).all(|index| is_live(&dynos, target.version, process_type, index)))
-    });
+    let live = is_live(desired, observed);
     AppStatus { target, pending: desired.pending, live, serving, dynos, failures: memory.failures.clone() }
-}
-
-fn is_live(dynos: &[DynoStatus], target: ReleaseVersion, process_type: &ProcessType, index: u32) -> bool {
-    dynos.iter().any(|dyno| {
-        dyno.kind == ContainerKind::Dyno
-            && dyno.name.process_type == *process_type
-            && dyno.name.index == index
-            && dyno.release == target
-            && dyno.state == DynoState::Up
-            && (dyno.routed || !process_type.is_web())
-    })
 }
 
 fn dyno(desired: &Desired, observed: &Observed, memory: &Memory, container: &Container) -> Option<DynoStatus> {
@@ -118,10 +102,13 @@ fn dyno(desired: &Desired, observed: &Observed, memory: &Memory, container: &Con
 fn note(desired: &Desired, container: &Container, state: DynoState) -> Option<String> {
     match (state, &container.state) {
         (DynoState::Up, _) if container.dyno.process_type.is_web() && container.kind == ContainerKind::Dyno => {
-            let startup = desired.health.as_ref().and_then(|health| health.startup.as_ref());
-            Some(match startup {
-                Some(probe) if container.health.startup_passed => format!("health check {} passed", probe.path),
-                _ => format!("listening on port {}", desired.settings.port),
+            let guards = [ProbeKind::Startup, ProbeKind::Readiness].into_iter().flat_map(|kind| desired.health.of(kind));
+            let passed = guards.filter(|(id, _)| container.health.of(*id).is_some_and(|probed| probed.passed));
+            let paths: Vec<&str> = passed.map(|(_, probe)| probe.path.as_str()).collect();
+            Some(if paths.is_empty() {
+                format!("listening on port {}", desired.settings.port)
+            } else {
+                format!("health check {} passed", paths.join(", "))
             })
         }
         (DynoState::Crashed | DynoState::Down, State::Exited { code, oom, .. }) => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use landfall_deploy::{RouteMode, RouterView, State, Told};
+use landfall_deploy::{FirstDeploy, RouteMode, RouterView, State, Told};
 use proptest::prelude::*;
 
 use crate::world::{Nature, World, web, worker};
@@ -16,6 +16,7 @@ enum Event {
     },
     Advance(usize),
     Crash(usize),
+    Sicken(usize),
     Wait(u64),
     Deploy(Nature),
     DeployWithPhase(Nature, bool),
@@ -29,11 +30,11 @@ enum Event {
 }
 
 fn nature() -> impl Strategy<Value = Nature> {
-    prop_oneof![3 => Just(Nature::Good), 1 => Just(Nature::NeverListens), 1 => Just(Nature::CrashesAtBoot), 1 => Just(Nature::FailsHealthCheck)]
+    prop_oneof![3 => Just(Nature::Good), 1 => Just(Nature::NeverListens), 1 => Just(Nature::CrashesAtBoot), 1 => Just(Nature::FailsHealthCheck), 1 => Just(Nature::NeverReady)]
 }
 
 fn bad_nature() -> impl Strategy<Value = Nature> {
-    prop_oneof![Just(Nature::NeverListens), Just(Nature::CrashesAtBoot), Just(Nature::FailsHealthCheck)]
+    prop_oneof![Just(Nature::NeverListens), Just(Nature::CrashesAtBoot), Just(Nature::FailsHealthCheck), Just(Nature::NeverReady)]
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -41,6 +42,7 @@ fn event() -> impl Strategy<Value = Event> {
         12 => (any::<u64>(), 0_u8..4).prop_map(|(seed, lose)| Event::Plan { seed, lose }),
         12 => any::<usize>().prop_map(Event::Advance),
         2 => any::<usize>().prop_map(Event::Crash),
+        1 => any::<usize>().prop_map(Event::Sicken),
         2 => (0_u64..70).prop_map(Event::Wait),
         1 => nature().prop_map(Event::Deploy),
         1 => (nature(), any::<bool>()).prop_map(|(nature, fails)| Event::DeployWithPhase(nature, fails)),
@@ -69,6 +71,7 @@ fn happen(world: &mut World, event: &Event) {
         }
         Event::Advance(position) => world.advance(*position),
         Event::Crash(position) => world.crash(*position),
+        Event::Sicken(position) => world.sicken(*position),
         Event::Wait(seconds) => world.now += Duration::from_secs(*seconds),
         Event::Deploy(nature) => drop(world.deploy(*nature)),
         Event::DeployWithPhase(nature, fails) if world.desired.pending.is_none() => drop(world.deploy_with_phase(*nature, *fails)),
@@ -123,6 +126,7 @@ proptest! {
     #[test]
     fn promises_hold_and_everything_converges(quantity in 0_u32..4, events in prop::collection::vec(event(), 0..120)) {
         let mut world = World::serving(quantity, 1);
+        world.desired.first_deploy = FirstDeploy::Waiting;
         for event in &events {
             happen(&mut world, event);
         }
@@ -130,10 +134,13 @@ proptest! {
         happen(&mut world, &Event::RouterBack);
         world.settle_pending();
         world.deploy(Nature::Good);
+        // A world that is asked how it is for ever never comes to rest.
+        world.desired.health = landfall_deploy::HealthCheck::default();
         world.settle();
         is_as_desired(&world);
         prop_assert_eq!(world.plan().steps, vec![]);
         prop_assert_eq!(world.plan().wake_at, None);
+        prop_assert_eq!((world.desired.first_deploy, world.postdeploys, world.ends.len()), (FirstDeploy::Over, 1, 1));
     }
 
     #[test]

@@ -12,6 +12,8 @@ fn shown(step: &Step) -> String {
     match step {
         Step::RunReleasePhase { version } => format!("run release phase of {version}"),
         Step::FinishRelease { version, status } => format!("release {version}: {}", status.as_str()),
+        Step::FirstLive { version } => format!("{version} is the first to be live"),
+        Step::FinishPostdeploy { end } => format!("postdeploy: {end:?}"),
         Step::Report { dyno, lines, crash, .. } => {
             let crash = if crash.is_some() { " (counts as a crash)" } else { "" };
             format!("log {dyno}: {}{crash}", lines.join(" | "))
@@ -22,10 +24,11 @@ fn shown(step: &Step) -> String {
         }
         Step::RemoveRoutes => "remove routes".to_owned(),
         Step::StartDyno { dyno, release, generation, .. } => format!("start {dyno} of {release} (generation {generation})"),
-        Step::CheckHealth { key, kind, path, .. } => format!("check {} of {}: {path}", format!("{kind:?}").to_lowercase(), key.0),
+        Step::CheckHealth { key, id, probe } => format!("check {} of {}: {}", format!("{:?}", id.kind).to_lowercase(), key.0, probe.path),
         Step::Drain { key } => format!("drain {}", key.0),
-        Step::StopDyno { key, reason, grace, .. } => {
-            format!("stop {} within {} s: {}", key.0, grace.as_secs(), reason.lines(*grace).join(" | "))
+        Step::StopDyno { key, reason, grace, crash, .. } => {
+            let crash = if crash.is_some() { " (counts as a crash)" } else { "" };
+            format!("stop {} within {} s: {}{crash}", key.0, grace.as_secs(), reason.lines(*grace).join(" | "))
         }
         Step::RemoveContainer { key } => format!("remove {}", key.0),
     }
@@ -71,6 +74,29 @@ fn first_deploy() {
 }
 
 #[test]
+fn the_first_deploy_that_is_live_has_its_postdeploy_script_run_once() {
+    let mut world = World::new();
+    world.desired.first_deploy = landfall_deploy::FirstDeploy::Waiting;
+    world.deploy(Nature::CrashesAtBoot);
+    world.scale(&web(), 1);
+    trace(&mut world, 6);
+    assert_eq!(world.postdeploys, 0, "what never comes up is no first deploy");
+    world.deploy(Nature::Good);
+    insta::assert_snapshot!(trace(&mut world, 50));
+    world.deploy(Nature::Good);
+    world.settle();
+    assert_eq!((world.postdeploys, world.ends.as_slice()), (1, &[landfall_deploy::PostdeployEnd::Exited(0)][..]));
+}
+
+#[test]
+fn a_postdeploy_script_that_is_gone_is_not_run_again() {
+    let mut world = World::serving(1, 0);
+    world.desired.first_deploy = landfall_deploy::FirstDeploy::Postdeploy(landfall_model::ReleaseVersion(1));
+    world.settle();
+    assert_eq!((world.postdeploys, world.ends.as_slice()), (0, &[landfall_deploy::PostdeployEnd::Lost][..]));
+}
+
+#[test]
 fn rollout_of_two_web_dynos_and_a_worker() {
     let mut world = World::serving(2, 1);
     world.deploy(Nature::Good);
@@ -89,6 +115,21 @@ fn a_release_whose_health_check_fails_never_takes_requests() {
     let mut world = World::serving(1, 0);
     world.deploy(Nature::FailsHealthCheck);
     insta::assert_snapshot!(trace(&mut world, 16));
+}
+
+#[test]
+fn a_release_that_is_never_ready_never_takes_requests() {
+    let mut world = World::serving(1, 0);
+    world.deploy(Nature::NeverReady);
+    insta::assert_snapshot!(trace(&mut world, 12));
+}
+
+#[test]
+fn a_dyno_whose_liveness_check_fails_is_replaced_before_it_has_ended() {
+    let mut world = World::serving(1, 0);
+    world.desired.health.liveness = vec![landfall_deploy::Probe::default()];
+    world.sicken(0);
+    insta::assert_snapshot!(trace(&mut world, 20));
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use landfall_deploy::{
-    Container, ContainerKey, ContainerKind, Desired, Drain, Health, HealthCheck, Observed, Probe, ProbeKind, RouterView, Routes, Settings,
-    State, Step, Target, Told, TypeSpec, plan, remember_crash,
+    Container, ContainerKey, ContainerKind, Desired, Drain, FirstDeploy, Health, HealthCheck, Observed, PostdeployEnd, Probe, ProbeKind,
+    RouterView, Routes, Settings, State, Step, StopReason, Target, Told, TypeSpec, plan, remember_crash,
 };
 use landfall_model::{DynoName, DynoSize, ProcessType, ReleaseStatus, ReleaseVersion};
 
@@ -16,6 +16,7 @@ pub(crate) enum Nature {
     NeverListens,
     CrashesAtBoot,
     FailsHealthCheck,
+    NeverReady,
 }
 
 pub(crate) struct World {
@@ -27,6 +28,12 @@ pub(crate) struct World {
     /// Releases whose phase failed.
     pub(crate) failed: BTreeSet<ReleaseVersion>,
     phase_fails: BTreeSet<ReleaseVersion>,
+    /// How often a postdeploy script was begun.
+    pub(crate) postdeploys: usize,
+    /// How those ended.
+    pub(crate) ends: Vec<PostdeployEnd>,
+    /// Containers that run on without being alive.
+    pub(crate) sick: BTreeSet<ContainerKey>,
     newest: u32,
     next_id: u32,
     /// Involuntary losses since the last plan: they are nobody's decision.
@@ -49,7 +56,8 @@ impl World {
             current: None,
             pending: None,
             restarts: landfall_model::Restarts::default(),
-            health: None,
+            first_deploy: FirstDeploy::Over,
+            health: HealthCheck::default(),
             settings: Settings::default(),
         };
         Self {
@@ -60,6 +68,9 @@ impl World {
             lines: Vec::new(),
             failed: BTreeSet::new(),
             phase_fails: BTreeSet::new(),
+            postdeploys: 0,
+            ends: Vec::new(),
+            sick: BTreeSet::new(),
             newest: 0,
             next_id: 0,
             losses: 0,
@@ -108,8 +119,13 @@ impl World {
             |target| target.types,
         );
         self.desired.current = Some(Target { version, types });
-        let checked = self.natures[&version] == Nature::FailsHealthCheck || version.0.is_multiple_of(3);
-        self.desired.health = checked.then(|| HealthCheck { startup: Some(Probe::default()), readiness: None });
+        let nature = self.natures[&version];
+        let probes = |wanted: bool| if wanted { vec![Probe::default()] } else { Vec::new() };
+        self.desired.health = HealthCheck {
+            startup: probes(nature == Nature::FailsHealthCheck || version.0.is_multiple_of(3)),
+            readiness: probes(nature == Nature::NeverReady || version.0.is_multiple_of(7)),
+            liveness: probes(version.0.is_multiple_of(5)),
+        };
     }
 
     pub(crate) fn scale(&mut self, process_type: &ProcessType, quantity: u32) {
@@ -138,6 +154,16 @@ impl World {
                     self.failed.insert(version);
                 }
             }
+            Step::FirstLive { version } => {
+                self.postdeploys += 1;
+                self.desired.first_deploy = FirstDeploy::Postdeploy(version);
+                let dyno = format!("postdeploy.{}", version.0).parse().unwrap();
+                self.start(ContainerKind::Postdeploy, dyno, version, DynoSize::Standard1X, String::new(), 0);
+            }
+            Step::FinishPostdeploy { end } => {
+                self.ends.push(end);
+                self.desired.first_deploy = FirstDeploy::Over;
+            }
             Step::Report { key, dyno, told, lines, crash } => {
                 self.lines.extend(lines.into_iter().map(|line| format!("{dyno}: {line}")));
                 if let Some(container) = self.get(&key) {
@@ -152,22 +178,28 @@ impl World {
             Step::StartDyno { dyno, release, size, fingerprint, generation } => {
                 self.start(ContainerKind::Dyno, dyno, release, size, fingerprint, generation);
             }
-            Step::CheckHealth { key, kind, .. } => {
-                assert_eq!(kind, ProbeKind::Startup);
-                let (now, natures) = (self.now, self.natures.clone());
+            Step::CheckHealth { key, id, .. } => {
+                let (now, natures, sick) = (self.now, self.natures.clone(), self.sick.contains(&key));
                 if let Some(container) = self.get(&key) {
-                    let passes = natures[&container.release] != Nature::FailsHealthCheck;
-                    container.health.last_at = Some(now);
-                    container.health.startup_passed |= passes;
-                    container.health.failures = if passes { 0 } else { container.health.failures + 1 };
-                    container.health.last_failure = (!passes).then(|| "status 500".to_owned());
+                    let passes = match id.kind {
+                        ProbeKind::Startup => natures[&container.release] != Nature::FailsHealthCheck,
+                        ProbeKind::Readiness => natures[&container.release] != Nature::NeverReady,
+                        ProbeKind::Liveness => !sick,
+                    };
+                    let probed = container.health.of_mut(id);
+                    probed.asked(now);
+                    probed.answered(if passes { Ok(()) } else { Err("status 500".to_owned()) });
                 }
             }
             Step::Drain { key } => {
                 let now = self.now;
                 self.get(&key).unwrap().drain = Drain::Asked { since: now };
             }
-            Step::StopDyno { key, dyno, reason, grace } => {
+            Step::StopDyno { key, dyno, reason, grace, crash } => {
+                if let Some(crash) = crash {
+                    remember_crash(self.observed.crashes.entry(dyno.clone()).or_default(), crash);
+                    self.losses += 1;
+                }
                 self.lines.extend(reason.lines(grace).into_iter().map(|line| format!("{dyno}: {line}")));
                 let now = self.now;
                 if let Some(container) = self.get(&key).filter(|c| !matches!(c.state, State::Exited { .. })) {
@@ -194,7 +226,7 @@ impl World {
                 }
             }
             Step::StopDyno { key, reason, .. } => {
-                let spared = self.desired.destroyed || reason.is_failure();
+                let spared = self.desired.destroyed || reason.is_failure() || matches!(reason, StopReason::Unhealthy { .. });
                 assert!(spared || !self.observed.acknowledged().contains(key), "a routed dyno was stopped: {reason:?}");
             }
             Step::RemoveContainer { key } => {
@@ -279,12 +311,20 @@ impl World {
                 container.state = State::Ready;
                 container.up_since = Some(now);
             }
-            State::Ready if container.kind == ContainerKind::Release => {
+            State::Ready if matches!(container.kind, ContainerKind::Release | ContainerKind::Postdeploy) => {
                 container.state = State::Exited { code: i32::from(fails), oom: false, reason: None };
             }
             State::Ready if matches!(container.drain, Drain::Asked { .. }) => container.drain = Drain::Done,
             State::Stopping { reason, .. } => container.state = State::Exited { code: 143, oom: false, reason },
             _ => {}
+        }
+    }
+
+    /// From now on its liveness check fails.
+    pub(crate) fn sicken(&mut self, position: usize) {
+        let count = self.observed.containers.len().max(1);
+        if let Some(container) = self.observed.containers.get(position % count) {
+            self.sick.insert(container.key.clone());
         }
     }
 

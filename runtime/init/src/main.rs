@@ -8,7 +8,7 @@ use landfall_init::channel::Channel;
 use landfall_init::{CONTROL_FD, FromInit, MAIN, ToInit};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -104,7 +104,20 @@ fn signal_all(signal: i32) {
 fn signal_program(programs: &[Program], id: u32, signal: i32) {
     let (Some(program), Ok(signal)) = (programs.iter().find(|program| program.id == id), Signal::try_from(signal)) else { return };
     let group = program.terminal.as_ref().and_then(|terminal| nix::unistd::tcgetpgrp(terminal).ok()).filter(|group| group.as_raw() > 1);
-    let _ = nix::sys::signal::killpg(group.unwrap_or(program.pid), signal);
+    let group = group.unwrap_or(program.pid);
+    let _ = killpg(group, signal);
+    if signal == Signal::SIGHUP {
+        hang_up(program.pid, group);
+    }
+}
+
+/// What the kernel does beside when a terminal is hung up: the session's leader hears of it too, and what was stopped goes on, so that it can end.
+fn hang_up(leader: Pid, foreground: Pid) {
+    let _ = killpg(foreground, Signal::SIGCONT);
+    if leader != foreground {
+        let _ = killpg(leader, Signal::SIGHUP);
+        let _ = killpg(leader, Signal::SIGCONT);
+    }
 }
 
 /// Collects every ended child. The main program's code, if it was among them.

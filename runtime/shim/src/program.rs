@@ -9,7 +9,7 @@ use nix::unistd::{pipe2, read, write};
 
 use crate::error::{Result, call};
 
-/// Output kept while nobody is attached; the oldest goes first.
+/// Output kept while nobody is attached. Before the first client came the program then waits; after the last one left, the oldest goes.
 const BACKLOG: usize = 1024 * 1024;
 /// Input taken from a client before it has to wait.
 pub(crate) const INPUT: usize = 256 * 1024;
@@ -42,6 +42,8 @@ pub(crate) struct Program {
     input_ended: bool,
     backlog: VecDeque<(Side, Vec<u8>)>,
     backlog_bytes: usize,
+    /// Somebody was attached once.
+    joined: bool,
 }
 
 /// The container's ends of three pipes: input, output, errors.
@@ -93,14 +95,25 @@ impl Program {
         }
     }
 
+    /// Whether its output must wait for the first client.
+    pub(crate) fn waits_for_client(&self) -> bool {
+        !self.joined && self.backlog_bytes >= BACKLOG
+    }
+
     /// Keeps output for a later client.
     pub(crate) fn keep(&mut self, side: Side, bytes: Vec<u8>) {
         self.backlog_bytes += bytes.len();
         self.backlog.push_back((side, bytes));
-        while self.backlog_bytes > BACKLOG {
+        while self.joined && self.backlog_bytes > BACKLOG {
             let Some((_, oldest)) = self.backlog.pop_front() else { break };
             self.backlog_bytes -= oldest.len();
         }
+    }
+
+    /// A client is attached from now on. Who was before.
+    pub(crate) fn join(&mut self, client: u64) -> Option<u64> {
+        self.joined = true;
+        self.client.replace(client)
     }
 
     /// What was kept.

@@ -103,7 +103,7 @@ impl Shim {
 
     fn attach(&mut self, id: u64) {
         let Some(main) = self.programs.get_mut(&MAIN) else { return };
-        let before = main.client.replace(id);
+        let before = main.join(id);
         let kept = main.kept();
         if let Some(before) = before.and_then(|before| self.clients.get_mut(&before)) {
             before.finish(&ShimEvent::Failed { message: "somebody else attached to this container".into() });

@@ -128,8 +128,9 @@ impl Shim {
         }
         for (id, program) in &self.programs {
             let slow = program.client.and_then(|client| self.clients.get(&client)).is_some_and(|client| client.unsent() > SLOW);
+            let waits = slow || program.waits_for_client();
             for (side, fd) in [(Side::Out, &program.output), (Side::Err, &program.errors)] {
-                if let (Some(fd), false) = (fd, slow) {
+                if let (Some(fd), false) = (fd, waits) {
                     sources.push((Source::Output(*id, side), fd.as_fd(), PollFlags::POLLIN));
                 }
             }
@@ -333,7 +334,8 @@ impl Shim {
         let Role::Attached(program) = client.role else { return };
         if let Some(joined) = self.programs.get_mut(&program).filter(|joined| joined.client == Some(id)) {
             joined.client = None;
-            if program != MAIN {
+            // Whose terminal it was hears of it, as it would from the kernel; another main program goes on until it is told to stop.
+            if program != MAIN || joined.terminal {
                 self.signal(program, Signal::SIGHUP as i32);
             }
         }
@@ -380,7 +382,7 @@ impl Shim {
         let (id, cwd) = (self.next_program, process.cwd.to_string_lossy().into_owned());
         self.next_program += 1;
         let mut program = Program::new(spec.terminal.is_some());
-        program.client = Some(client);
+        program.join(client);
         self.programs.insert(id, program);
         let terminal = spec.terminal.map(|size| (size.rows, size.cols));
         self.launch(Run { id, terminal, cwd, args: spec.args, env }, true).inspect_err(|_| {

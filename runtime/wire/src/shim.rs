@@ -147,7 +147,8 @@ pub enum ShimRequest {
     /// Answered [`ShimEvent::Stats`].
     Stats,
     /// Join the streams: [`ShimEvent::Attached`], then raw frames both ways (and [`crate::agent::Control`] from the client), at last
-    /// [`ShimEvent::Exited`]. Refused in [`Stdio::Log`] mode. Hanging up kills nothing; an empty stdin frame is the end of input.
+    /// [`ShimEvent::Exited`]. Refused in [`Stdio::Log`] mode. Hanging up sends SIGHUP to the users of a terminal and kills
+    /// nothing else; an empty stdin frame is the end of input. Output waits for the first client.
     Attach,
     /// A further process, attached as above; hanging up sends it SIGHUP.
     Exec {

@@ -20,6 +20,17 @@ impl NameError {
         let given = given.chars().take(60).flat_map(char::escape_default).collect();
         Self { what, given, rule }
     }
+
+    /// A good one.
+    pub fn example(&self) -> &'static str {
+        match self.what {
+            "app name" => "my-blog",
+            "config key" => "DATABASE_URL",
+            "dyno name" => "web.1",
+            "domain" => "www.example.com",
+            _ => "web",
+        }
+    }
 }
 
 macro_rules! text_newtype {

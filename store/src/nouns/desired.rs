@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use landfall_model::{AppId, AppName, ConfigVars, FormationEntry, Hostname, Restarts};
 
-use super::{Release, Slug};
+use super::{FirstDeploy, Release, Slug};
 
 /// A release with all it takes to run it.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +36,8 @@ pub struct DesiredApp {
     pub hosts: Vec<Hostname>,
     /// What should run.
     pub current: Option<DesiredRelease>,
+    /// The first release that was live; `None` = none was yet.
+    pub first_deploy: Option<FirstDeploy>,
     /// How much of it.
     pub formation: Vec<FormationEntry>,
     /// Which dynos should start anew.

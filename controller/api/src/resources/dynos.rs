@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
-use landfall_model::ProcessType;
+use landfall_model::{DynoState, ProcessType};
 
 use crate::auth::AppAccess;
 use crate::error::{ApiError, ApiResult};
@@ -20,11 +20,12 @@ pub(crate) async fn list(State(api): State<ApiState>, at: AppAccess, headers: He
     ListRange::of(&headers)?.answer(&["name", "id"], dynos.iter().map(|dyno| shapes::dyno(&app, dyno, None)).collect())
 }
 
-/// A dyno of the app by name or id.
+/// A dyno of the app by name or id. During a rollout there may be two of one name: the newer one that is up is meant.
 pub(crate) async fn find(api: &ApiState, at: &AppAccess, path: &HashMap<String, String>) -> Result<DynoView, ApiError> {
     let wanted = &path["dyno"];
     let dynos = api.platform().dynos(at.scope.app_id()).await?;
-    let found = dynos.into_iter().find(|dyno| dyno.name.to_string() == *wanted || dyno.id.to_string() == *wanted);
+    let meant = dynos.into_iter().filter(|dyno| dyno.name.to_string() == *wanted || dyno.id.to_string() == *wanted);
+    let found = meant.max_by_key(|dyno| (dyno.state == DynoState::Up, dyno.release.1));
     found.ok_or_else(|| ApiError::not_found("dyno", "See what runs with: landfall ps"))
 }
 

@@ -76,8 +76,8 @@ pub(crate) async fn exec(
 ) -> ApiResult {
     let dyno = find(&api, &at, &path).await?;
     let (env, window) = environment(&exec.env)?;
-    let name = dyno.name.clone();
-    let secret = api.platform().exec(at.scope.app_id(), dyno.name, ExecCommand { args: exec.args, tty: exec.tty, env, window }).await?;
+    let name = dyno.name;
+    let secret = api.platform().exec(at.scope.app_id(), dyno.id, ExecCommand { args: exec.args, tty: exec.tty, env, window }).await?;
     api.audit(Some(&at.caller.principal), "dyno.exec", Some(&at.scope), name.to_string(), at.caller.address).await;
     Ok(created(&json!({ "dyno": name, "attach_url": attach_url(&api, &secret) })))
 }

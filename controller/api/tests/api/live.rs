@@ -109,7 +109,7 @@ impl Platform for Live {
         .boxed()
     }
 
-    fn exec(&self, _app: AppId, dyno: DynoName, command: ExecCommand) -> Answer<'_, String> {
+    fn exec(&self, _app: AppId, dyno: DynoId, command: ExecCommand) -> Answer<'_, String> {
         self.note(format!("exec {dyno} {:?} tty={}", command.args, command.tty));
         async move { Ok(self.echo()) }.boxed()
     }
