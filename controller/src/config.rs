@@ -109,6 +109,17 @@ impl ServerConfig {
         self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.api_listen)).trim_end_matches('/').to_owned()
     }
 
+    /// The host of [`Self::public_url`], without a port.
+    pub fn public_host(&self) -> String {
+        let url = self.public_url();
+        let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+        let authority = rest.split('/').next().unwrap_or_default();
+        match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((address, _)) => format!("[{address}]"),
+            None => authority.split(':').next().unwrap_or_default().to_owned(),
+        }
+    }
+
     /// The builder's places, under this configuration's directories.
     pub fn git_config(&self) -> GitConfig {
         let host = self.public_url();

@@ -86,8 +86,11 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> anyhow::R
 
 async fn open_store(config: &ServerConfig) -> anyhow::Result<Store> {
     let url = config.store_url.clone().unwrap_or_else(|| format!("sqlite:{}", config.data_dir.join("landfall.db").display()));
-    let store =
-        StoreConfig { platform_domain: config.platform_domain.clone(), ..StoreConfig::new(url, config.data_dir.join("secret.key")) };
+    let store = StoreConfig {
+        platform_domain: config.platform_domain.clone(),
+        api_host: Some(config.public_host()),
+        ..StoreConfig::new(url, config.data_dir.join("secret.key"))
+    };
     Store::open(store).await.map_err(|error| {
         let hint = error.hint().unwrap_or("See what this machine lacks with: landfall doctor");
         anyhow::anyhow!("opening the database: {}\n{hint}", crate::explain(&error))

@@ -66,12 +66,12 @@ pub enum StoreError {
         /// The name.
         hostname: Hostname,
     },
-    /// The host name is the platform's own.
-    #[error("{hostname} belongs to this platform's own domain {platform}")]
+    /// The host name is the platform's own, or would reach over it.
+    #[error("{hostname} is reserved: {platform} is this platform's own name")]
     DomainReserved {
         /// The name.
         hostname: Hostname,
-        /// The platform's domain.
+        /// The platform's domain, or its API's name.
         platform: String,
     },
     /// The app's own platform name cannot be removed.

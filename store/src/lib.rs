@@ -16,6 +16,7 @@ mod db;
 mod desired;
 mod error;
 mod formation;
+mod hosts;
 mod migrate;
 mod notes;
 mod nouns;

@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 
 use crate::access::SystemScope;
 use crate::db::{Backend, Db, install_drivers};
+use crate::hosts::Reserved;
 use crate::seal::Sealer;
 use crate::{Result, StoreConfig, StoreError, migrate, row};
 
@@ -29,6 +30,7 @@ struct Inner {
     db: Db,
     sealer: Sealer,
     platform_domain: String,
+    reserved: Reserved,
     changes: broadcast::Sender<AppId>,
 }
 
@@ -52,7 +54,8 @@ impl Store {
         migrate::migrate(&db).await?;
         let sealer = sealer(&db, &config).await?;
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
-        Ok(Self { inner: Arc::new(Inner { db, sealer, platform_domain: config.platform_domain, changes }) })
+        let reserved = Reserved::new(&config.platform_domain, config.api_host.as_deref());
+        Ok(Self { inner: Arc::new(Inner { db, sealer, platform_domain: config.platform_domain, reserved, changes }) })
     }
 
     /// Waits for running queries and closes all connections.
@@ -80,6 +83,10 @@ impl Store {
     /// The platform's own right to everything. Only the composition root calls this.
     pub fn system(&self) -> SystemScope {
         SystemScope { _private: () }
+    }
+
+    pub(crate) fn reserved(&self) -> &Reserved {
+        &self.inner.reserved
     }
 
     pub(crate) fn db(&self) -> &Db {

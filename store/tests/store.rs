@@ -330,13 +330,35 @@ async fn domains(test: TestStore) {
         assert_eq!(store.domain_add(&yours, &name(taken)).await.unwrap_err().code(), "domain_taken", "{taken}");
     }
     store.domain_add(&mine, &name("*.example.com")).await.unwrap();
-    assert_eq!(store.domain_add(&yours, &name("shop.example.com")).await.unwrap_err().code(), "domain_taken");
+    for below in ["shop.example.com", "login.eu.example.com", "*.eu.example.com"] {
+        assert_eq!(store.domain_add(&yours, &name(below)).await.unwrap_err().code(), "domain_taken", "{below}");
+    }
+    store.domain_add(&mine, &name("login.eu.example.com")).await.unwrap();
+    store.domain_remove(&mine, "login.eu.example.com").await.unwrap();
+    store.domain_add(&yours, &name("a.b.example.net")).await.unwrap();
+    assert_eq!(store.domain_add(&mine, &name("*.example.net")).await.unwrap_err().code(), "domain_taken");
     assert_eq!(store.domain_add(&yours, &name("blog.localhost")).await.unwrap_err().code(), "domain_reserved");
     assert_eq!(store.domain_remove(&mine, "blog.localhost").await.unwrap_err().code(), "domain_built_in");
     let hosts = store.desired(&store.system(), mine.app_id()).await.unwrap().unwrap().hosts;
     assert_eq!(hosts.iter().map(Hostname::as_str).collect::<Vec<_>>(), ["blog.localhost", "*.example.com", "www.example.com"]);
     store.domain_remove(&mine, "WWW.example.com").await.unwrap();
     assert_eq!(store.domain_get(&mine, "www.example.com").await.unwrap_err().code(), "not_found");
+
+    // The same database under a name of its own: neither its apps' names, nor the API's, nor what lies around them is anybody's.
+    let config = StoreConfig {
+        platform_domain: "apps.example.org".into(),
+        api_host: Some("paas.apps.example.org".into()),
+        ..test.config.clone()
+    };
+    let store = Store::open(config).await.unwrap();
+    for reserved in ["*.example.org", "x.apps.example.org", "paas.apps.example.org", "apps.example.org"] {
+        let refused = store.domain_add(&mine, &name(reserved)).await.unwrap_err();
+        assert_eq!(refused.code(), "domain_reserved", "{reserved}");
+    }
+    let api = NewApp { id: None, name: "paas".parse().unwrap(), stack: "debian-13".into() };
+    assert_eq!(store.app_create(&me, api).await.unwrap_err().code(), "app_name_taken");
+    assert_eq!(store.app_rename(&mine, &"paas".parse().unwrap()).await.unwrap_err().code(), "app_name_taken");
+    store.close().await;
 }
 
 async fn patches_are_gapless(test: TestStore) {

@@ -222,11 +222,8 @@ impl Platform for Live {
 
     fn git_ssh_url(&self, app: &AppName) -> String {
         let config = &self.shared().config;
-        let public = config.public_url();
-        let host = public.split_once("://").map_or(public.as_str(), |(_, rest)| rest);
-        let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
         let port = config.ssh_listen.map_or(2222, |listen| listen.port());
-        format!("ssh://git@{host}:{port}/{app}.git")
+        format!("ssh://git@{}:{port}/{app}.git", config.public_host())
     }
 
     fn app_host(&self, app: &AppName) -> Hostname {
