@@ -65,7 +65,8 @@ mod tests {
         ] {
             assert!(collides(ours, theirs) && collides(theirs, ours), "{ours} {theirs}");
         }
-        for (ours, theirs) in [("*.example.com", "example.com"), ("*.example.com", "an-example.com"), ("*.a.example.com", "b.example.com")] {
+        for (ours, theirs) in [("*.example.com", "example.com"), ("*.example.com", "an-example.com"), ("*.a.example.com", "b.example.com")]
+        {
             assert!(!collides(ours, theirs) && !collides(theirs, ours), "{ours} {theirs}");
         }
     }

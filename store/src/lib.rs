@@ -9,6 +9,7 @@
 mod access;
 mod apps;
 mod builds;
+mod claim;
 mod config;
 mod config_vars;
 mod crashes;
@@ -32,7 +33,8 @@ mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use access::{AppIdentity, AppScope, Principal, Role, SystemScope};
+pub use access::{AppIdentity, AppScope, Grant, Principal, Role, SystemScope};
+pub use claim::Claim;
 pub use config::StoreConfig;
 pub use error::{Result, StoreError};
 pub use nouns::*;

@@ -99,7 +99,7 @@ impl Store {
     pub async fn collaborator_remove(&self, scope: &AppScope, email_or_id: &str) -> Result<Collaborator> {
         let gone = self.collaborator_find(scope, &email_or_id.to_lowercase()).await?;
         if gone.role == Role::Owner {
-            return Err(StoreError::Forbidden { who: "somebody the app was transferred to" });
+            return Err(StoreError::OwnerStays);
         }
         if Some(gone.user.id) != scope.actor {
             owner_only(scope)?;
