@@ -7,6 +7,8 @@
 pub mod adapters;
 pub mod app_log;
 pub mod config;
+mod descriptors;
+mod door;
 mod first_boot;
 pub mod housekeeping;
 pub mod platform;
@@ -15,4 +17,5 @@ pub mod server;
 mod wait;
 
 pub use config::ServerConfig;
-pub(crate) use reconcile::explain;
+pub use door::DoorLimits;
+pub(crate) use landfall_model::chain as explain;

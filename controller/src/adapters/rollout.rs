@@ -42,18 +42,16 @@ pub(super) async fn release_phase(
 ) -> Result<ReleaseStatus, StoreError> {
     lines.step("Running the release phase...");
     let reader = Reader::new(&output_dir(&shared.config, release.app, release.id));
-    let mut follow = reader.follow(Cursor::default(), Filter::default()).ok();
-    let news = follow.as_ref().map_or(News::None, News::of);
+    let mut follow = reader.follow(Cursor::default(), Filter::default());
+    let news = News::of(&follow);
     let mut changes = AppChanges::of(shared, release.app);
     loop {
         let status = shared.store.release_get(scope, ReleaseRef::Id(release.id)).await?.status;
-        if let Some(follow) = &mut follow {
-            while let Ok(new) = follow.poll()
-                && !new.is_empty()
-            {
-                for line in &new {
-                    lines.detail(line.text());
-                }
+        while let Ok(new) = follow.poll()
+            && !new.is_empty()
+        {
+            for line in &new {
+                lines.detail(line.text());
             }
         }
         if status != ReleaseStatus::Pending || cancel.is_cancelled() {

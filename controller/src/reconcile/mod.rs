@@ -24,8 +24,8 @@ mod supervisor;
 
 pub use cache::Cache;
 pub(crate) use desired::kept_app_json;
-pub(crate) use labels::{Kind, Labels, build_container};
-pub(crate) use perform::{dyno_container, explain};
+pub(crate) use labels::{INSTANCE, Kind, Labels, build_container};
+pub(crate) use perform::dyno_container;
 pub(crate) use release_phase::output_dir;
 pub use shared::{AppHandle, Shared};
 pub(crate) use spec::{Launch, container_spec};

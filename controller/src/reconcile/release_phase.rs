@@ -10,7 +10,6 @@ use landfall_store::{DesiredApp, Release};
 
 use super::labels::{Kind, Labels};
 use super::memory::{Busy, id_of};
-use super::perform::explain;
 use super::shared::{AppHandle, Shared};
 use super::spec::{Launch, container_spec};
 use crate::config::ServerConfig;
@@ -52,7 +51,7 @@ pub(super) fn run(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredAp
         let spec = container_spec(id_of(&key), &launch, &labels, dir.clone(), shared.config.deploy.port);
         let made = crate::app_log::log_dir(&dir).map_err(|error| format!("making {}: {error}", dir.display()));
         let started = match made {
-            Ok(()) => shared.agent.start(spec).await.map_err(|error| explain(&error)),
+            Ok(()) => shared.start(spec).await.map_err(|error| crate::explain(&error)),
             Err(error) => Err(error),
         };
         match started {
