@@ -14,7 +14,8 @@ const LINES: usize = 1_000_000;
 pub(crate) fn throughput(instance: &Instance, table: &mut Table) -> Result<()> {
     let app = App::create(instance, "chatty")?;
     // The worker writes when it is asked to: the reader is there first.
-    let writer = format!("worker: seq -f 'line %.0f of the usual length for an app, more or less, as people write them' 1 {LINES}; sleep 10000\n");
+    let writer =
+        format!("worker: seq -f 'line %.0f of the usual length for an app, more or less, as people write them' 1 {LINES}; sleep 10000\n");
     app.write("Procfile", &writer)?.write("requirements.txt", "")?;
     app.push()?;
     let mut tail = Command::new(instance.program());

@@ -29,9 +29,8 @@ pub(crate) fn cost(table: &mut Table) -> Result<()> {
     let haproxy = haproxy(dir.path(), backend.addr)?;
 
     router.serve(FEW, backend.addr, Some(dir.path()))?;
-    let (ours, peer) = in_turns(|| cpu_a_request(&router.process, router.addr, FEW, FEW), || {
-        cpu_a_request(&haproxy.process, haproxy.addr, FEW, FEW)
-    })?;
+    let (ours, peer) =
+        in_turns(|| cpu_a_request(&router.process, router.addr, FEW, FEW), || cpu_a_request(&haproxy.process, haproxy.addr, FEW, FEW))?;
     table.row(
         "router CPU per request, keep-alive, its log line written",
         format!("{ours:.1} µs"),
@@ -204,8 +203,7 @@ impl Router {
         let addr = free_addr()?;
         let (run, data) = (dir.join("run"), dir.join("data"));
         let config = dir.join("landfall.toml");
-        let text =
-            format!("run_dir = \"{}\"\ndata_dir = \"{}\"\n[router]\nlisten = \"{addr}\"\n", run.display(), data.display());
+        let text = format!("run_dir = \"{}\"\ndata_dir = \"{}\"\n[router]\nlisten = \"{addr}\"\n", run.display(), data.display());
         fs::write(&config, text)?;
         let mut command = Command::new(root()?.join("bin/landfall"));
         command.arg("router").arg("--config").arg(&config);
