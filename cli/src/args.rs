@@ -356,6 +356,16 @@ pub(crate) enum Command {
         key: String,
     },
 
+    /// Show who did what on this server, newest first (administrators only).
+    #[command(after_help = "Example:\n  landfall audit -n 20")]
+    Audit {
+        /// How many entries.
+        #[arg(short, long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        num: u32,
+        #[command(flatten)]
+        json: JsonArg,
+    },
+
     /// List builds, newest first.
     #[command(after_help = "Example:\n  landfall builds -a blog")]
     Builds(AppListing),

@@ -56,11 +56,13 @@ pub(crate) struct Config {
 pub(crate) struct Api {
     /// Address and port.
     pub(crate) listen: SocketAddr,
+    /// How clients reach it, when something stands in front of us; `http://<listen>` when absent.
+    pub(crate) public_url: Option<String>,
 }
 
 impl Default for Api {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 5000)) }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 5000)), public_url: None }
     }
 }
 
@@ -125,6 +127,8 @@ pub(crate) struct Build {
     pub(crate) minutes: u64,
     /// Builds at once.
     pub(crate) at_once: usize,
+    /// Longest push.
+    pub(crate) push_mib: u64,
     /// Certificates builds and dynos trust, on this host.
     pub(crate) ca_bundle: Option<PathBuf>,
     /// Python packages come from here.
@@ -214,6 +218,7 @@ impl Default for Build {
             memory_mib: 2048,
             minutes: 15,
             at_once: 1,
+            push_mib: 512,
             ca_bundle: None,
             pip_index_url: None,
             npm_registry: None,
@@ -310,11 +315,14 @@ impl Config {
                 }
             }
         }
+        if let Some(url) = self.api.public_url.as_ref().filter(|url| !is_base_url(url)) {
+            problems.push(format!("api.public_url = {url:?}: http:// or https://, a host, maybe a port, and nothing after it"));
+        }
         if let Some(bundle) = self.build.ca_bundle.as_ref().filter(|bundle| !bundle.is_file()) {
             problems.push(format!("build.ca_bundle = {:?}: no such file", bundle.display()));
         }
-        if self.build.at_once == 0 || self.build.minutes == 0 || self.build.memory_mib < 128 {
-            problems.push("build: at_once and minutes must be at least 1, memory_mib at least 128".into());
+        if self.build.at_once == 0 || self.build.minutes == 0 || self.build.push_mib == 0 || self.build.memory_mib < 128 {
+            problems.push("build: at_once, minutes and push_mib must be at least 1, memory_mib at least 128".into());
         }
         let dyno = &self.dyno;
         if [dyno.boot_seconds, dyno.stop_seconds, dyno.release_minutes].contains(&0) {
@@ -328,10 +336,22 @@ impl Config {
         }
     }
 
+    /// How clients reach the API, without a slash at the end.
+    pub(crate) fn api_url(&self) -> String {
+        self.api.public_url.as_ref().map_or_else(|| format!("http://{}", self.api.listen), |url| url.trim_end_matches('/').to_owned())
+    }
+
     /// The port visitors use.
     pub(crate) fn public_port(&self) -> u16 {
         self.router.public_port.unwrap_or(self.router.listen.port())
     }
+}
+
+/// `https://paas.example.com` or `http://10.0.0.1:5000`, with or without a slash at the end.
+fn is_base_url(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let authority = rest.map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    authority.is_some_and(|host| !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b)))
 }
 
 /// `LANDFALL_ROUTER_LISTEN` → `router.listen`; names that are no key (`LANDFALL_API`, `LANDFALL_APP`) are none of ours.
@@ -393,6 +413,17 @@ mod tests {
         data_dir = "here": must be an absolute path
         router.listen and api.listen both use port 8080
         "#);
+    }
+
+    #[test]
+    fn a_public_address_is_a_base() {
+        for good in ["https://paas.example.com", "http://127.0.0.1:5000/", "https://[2001:db8::1]:8443"] {
+            assert!(is_base_url(good), "{good}");
+        }
+        for bad in ["paas.example.com", "https://", "https://x/path", "ftp://x", "https://a b", "https://user@x"] {
+            assert!(!is_base_url(bad), "{bad}");
+        }
+        assert!(parse("[api]\npublic_url = \"paas\"", &[], &[]).unwrap_err()[0].starts_with("api.public_url"));
     }
 
     #[test]

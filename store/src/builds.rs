@@ -1,6 +1,8 @@
 //! Builds and slugs.
 
-use landfall_model::{AppId, BuildId, BuildStatus, ProcessType, ReleaseVersion, SlugId};
+use std::collections::BTreeMap;
+
+use landfall_model::{AppId, BuildId, BuildStatus, ConfigKey, ProcessType, ReleaseVersion, SecretString, SlugId};
 use sqlx::any::AnyRow;
 
 use crate::access::{AppScope, SystemScope};
@@ -116,6 +118,15 @@ async fn end(tx: &mut Tx, id: BuildId, status: BuildStatus, slug: Option<SlugId>
     Ok(())
 }
 
+/// Whether the app ever had code that ran.
+async fn has_code(tx: &mut Tx, app: AppId) -> Result<bool> {
+    let row = sqlx::query("SELECT id FROM releases WHERE app_id = $1 AND slug_id IS NOT NULL AND status <> 'failed' LIMIT 1")
+        .bind(app.to_string())
+        .fetch_optional(&mut **tx)
+        .await?;
+    Ok(row.is_some())
+}
+
 /// `Deploy 1a2b3c4d`, as Heroku's release list says it.
 fn describe(source: &BuildSource) -> String {
     match &source.commit {
@@ -172,6 +183,18 @@ impl Store {
     /// Records success, the slug, and the release that comes of it, in one transaction: there is never a build that nobody released.
     /// Saying it twice returns the first release again.
     pub async fn build_finish(&self, scope: &AppScope, id: BuildId, slug: NewSlug) -> Result<(Build, Release)> {
+        self.build_finish_with(scope, id, slug, &BTreeMap::new()).await
+    }
+
+    /// As [`Self::build_finish`]. `wishes` are config vars an app's first code would like to have: what of them is not set yet is set by a
+    /// release of its own, in the same transaction. Later code's wishes are not heard.
+    pub async fn build_finish_with(
+        &self,
+        scope: &AppScope,
+        id: BuildId,
+        slug: NewSlug,
+        wishes: &BTreeMap<ConfigKey, SecretString>,
+    ) -> Result<(Build, Release)> {
         let mut tx = self.db().write().await?;
         let mut locked = releases::lock(&mut tx, scope.app).await?;
         let build = find(&mut tx, scope.app, id).await?;
@@ -182,6 +205,9 @@ impl Store {
                 return Ok((build, release));
             }
             (status, _) => return Err(StoreError::BuildFinished { status: status.as_str() }),
+        }
+        if !wishes.is_empty() && !has_code(&mut tx, scope.app).await? {
+            self.config_wish(&mut tx, &mut locked, scope, wishes).await?;
         }
         let slug = slug_insert(&mut tx, &build, &slug).await?;
         end(&mut tx, id, BuildStatus::Succeeded, Some(slug), None).await?;
@@ -212,16 +238,21 @@ impl Store {
         self.build_fail(scope, id, "cancelled").await
     }
 
-    /// Fails the pending builds of workers that no longer live, at server start. Returns which.
-    pub async fn builds_interrupt(&self, _system: &SystemScope, live_workers: &[String]) -> Result<Vec<(AppId, BuildId)>> {
-        let rows = sqlx::query("SELECT id, app_id, worker FROM builds WHERE status = 'pending'").fetch_all(self.db().reader()).await?;
+    /// Fails the pending builds that nobody works on. `runs` is asked after they were listed. Returns which.
+    pub async fn builds_interrupt(
+        &self,
+        _system: &SystemScope,
+        runs: impl Fn(BuildId) -> bool,
+        reason: &str,
+    ) -> Result<Vec<(AppId, BuildId)>> {
+        let rows = sqlx::query("SELECT id, app_id FROM builds WHERE status = 'pending'").fetch_all(self.db().reader()).await?;
         let mut interrupted = Vec::new();
         for row in &rows {
-            if live_workers.contains(&row::text(row, "worker")?) {
+            let (app, id) = (row::parsed(row, "app_id")?, row::parsed(row, "id")?);
+            if runs(id) {
                 continue;
             }
-            let (app, id) = (row::parsed(row, "app_id")?, row::parsed(row, "id")?);
-            match self.build_fail(&self.system().app(app), id, "interrupted: the server restarted; push again").await {
+            match self.build_fail(&self.system().app(app), id, reason).await {
                 Ok(_) => interrupted.push((app, id)),
                 // It ended, or its app did, since we looked.
                 Err(StoreError::BuildFinished { .. } | StoreError::NotFound { .. }) => {}

@@ -18,7 +18,7 @@ use super::log::BuildLog;
 use super::request::{BuildOutcome, BuildRequest, Source, UsedBuildpack};
 use super::{outcome, plan};
 use crate::config::BuildConfig;
-use crate::push::Lines;
+use crate::push::{Lines, PushRefused};
 use crate::sandbox::{Sandbox, SandboxEnd, SandboxEvent, SandboxSpec};
 use crate::source::{SourceError, Tree, checkout};
 use crate::turns::Turns;
@@ -40,19 +40,6 @@ impl Builder {
     pub fn new(config: BuildConfig, sandbox: Arc<dyn Sandbox>) -> Self {
         let slots = Turns::new(config.concurrency);
         Self { config, sandbox, slots }
-    }
-
-    /// Where a build's log is kept; it is there from the build's first line on.
-    pub fn log_path(&self, build: BuildId) -> PathBuf {
-        self.dir(build).join("log")
-    }
-
-    /// Removes what is kept of a build (its log). Of one that left nothing, no error.
-    pub fn forget(&self, build: BuildId) -> io::Result<()> {
-        match fs::remove_dir_all(self.dir(build)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            result => result,
-        }
     }
 
     /// Removes source trees that a crash left. Call it once, before the first build.
@@ -229,9 +216,9 @@ fn host_error(error: SourceError) -> BuildFailure {
 
 fn log_only(path: &Path, failure: &BuildFailure) {
     let mut words = String::new();
-    for line in failure.explain() {
+    for line in PushRefused::new(failure.explain().join("\n")).message.lines() {
         words.push_str(" !     ");
-        words.push_str(&line);
+        words.push_str(line);
         words.push('\n');
     }
     let written = fs::OpenOptions::new().append(true).open(path).and_then(|mut file| io::Write::write_all(&mut file, words.as_bytes()));

@@ -1,6 +1,7 @@
 //! One module a group of commands. Each function is one command: calls the API, prints, done.
 
 mod apps;
+mod audit;
 mod auth;
 mod builds;
 mod config;
@@ -73,6 +74,7 @@ fn perform(cli: Cli) -> Result<ExitCode> {
         Command::Keys { json } => keys::list(&client()?, json)?,
         Command::KeysAdd { file } => keys::add(&client()?, file)?,
         Command::KeysRemove { key } => keys::remove(&client()?, &key)?,
+        Command::Audit { num, json } => audit::list(&client()?, json, num)?,
         Command::Builds(listing) => builds::list(&client()?, &listing)?,
         Command::BuildsInfo { build, listing } => builds::info(&client()?, &listing, build)?,
         Command::BuildsCancel { build, app } => builds::cancel(&client()?, &app, build)?,

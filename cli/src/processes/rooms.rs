@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use landfall_builder::BuildConfig;
 use landfall_builder::config::BuildSettings;
+use landfall_builder::{BuildConfig, GitConfig};
 use landfall_controller::config::ServerConfig;
 use landfall_controller::housekeeping::{Keep, KeepConfig};
 use landfall_router::{Listen, RouterConfig};
@@ -101,10 +101,12 @@ fn server_config(config: &Config) -> ServerConfig {
         libexec_dir: config.libexec_dir.clone(),
         store_url: config.store.url.clone(),
         api_listen: config.api.listen,
+        public_url: config.api.public_url.clone(),
         ssh_listen: Some(config.ssh.listen),
         platform_domain: config.platform_domain.clone(),
         router_port: config.public_port(),
         default_stack: config.stack.default.clone(),
+        git: GitConfig { max_push_bytes: build.push_mib.saturating_mul(1 << 20), ..defaults.git.clone() },
         build: BuildConfig {
             concurrency: build.at_once,
             wall: Duration::from_secs(build.minutes * 60),

@@ -1,42 +1,40 @@
 //! From a source to a release that runs: what a push and an uploaded tarball have in common.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use landfall_builder::app_json::{AppJson, EnvSource, generate_secret};
 use landfall_builder::build::{BuildOutcome, BuildRequest, Source, Stack};
 use landfall_builder::push::{Lines, PushRefused};
 use landfall_builder::turns::Turns;
 use landfall_builder::{BuildFailure, Builder};
-use landfall_model::{AppId, BuildId, ConfigKey, ReleaseStatus, ReleaseVersion, SecretString};
+use landfall_model::{AppId, BuildId, BuildStatus, ConfigKey, ReleaseStatus, ReleaseVersion, SecretString};
 use landfall_store::{App, AppScope, AuditEvent, BuildSource, FormationHint, NewBuild, NewSlug, Release, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use super::job_lines::JobLines;
+use super::places::{Place, Places};
 use super::rollout::{self, Rollout};
 use super::{AgentSandbox, cache_file};
 use crate::reconcile::{Shared, Supervisor, kept_app_json, postdeploy_command, postdeploy_told, quoted};
 
 /// Who works on builds; at the next start, what this name left pending is interrupted.
 const WORKER: &str = "server";
+/// Between two looks for builds that are pending although nobody works on them.
+const SWEEP: Duration = Duration::from_mins(1);
+/// How often, and at what pace, a database that is away is asked to record a build that worked.
+const RECORD_TRIES: u32 = 10;
+const RECORD_AGAIN: Duration = Duration::from_secs(1);
 
 /// Everything that builds.
 pub struct Builds {
     supervisor: Supervisor,
     builder: Builder,
     turns: Turns<AppId>,
-    running: Mutex<HashMap<BuildId, Running>>,
-}
-
-/// A build that runs here.
-#[derive(Clone)]
-struct Running {
-    /// Fired: it shall end.
-    cancel: CancellationToken,
-    /// Fires when it has.
-    ended: CancellationToken,
+    places: Places,
 }
 
 /// One deploy to be made.
@@ -65,9 +63,11 @@ impl Builds {
     /// Over the agent's build containers.
     pub fn new(supervisor: Supervisor) -> Self {
         let shared = supervisor.shared();
-        let builder =
-            Builder::new(shared.config.build_config(), Arc::new(AgentSandbox::new(shared.agent.clone(), shared.image_holds.clone())));
-        Self { supervisor, builder, turns: Turns::new(1), running: Mutex::default() }
+        let builder = Builder::new(
+            shared.config.build_config(),
+            Arc::new(AgentSandbox::new(shared.agent.clone(), shared.image_holds.clone(), shared.store.instance())),
+        );
+        Self { supervisor, builder, turns: Turns::new(1), places: Places::default() }
     }
 
     /// One at a time for each app: shared with the git receiver's hook.
@@ -88,16 +88,38 @@ impl Builds {
         if let Err(error) = self.builder.tidy() {
             tracing::warn!(error = %error, "sources of interrupted builds were not removed");
         }
-        Ok(self.shared().store.builds_interrupt(&self.shared().system, &[]).await?.len())
+        self.interrupt("interrupted: the server restarted; push again").await
     }
 
-    /// Cancels a build, if it runs here, and waits for its end.
-    pub async fn cancel(&self, build: BuildId) {
-        let running = self.running().get(&build).cloned();
-        if let Some(running) = running {
-            running.cancel.cancel();
-            running.ended.cancelled().await;
+    async fn interrupt(&self, reason: &str) -> Result<usize, StoreError> {
+        let shared = self.shared();
+        Ok(shared.store.builds_interrupt(&shared.system, |build| self.places.has(build), reason).await?.len())
+    }
+
+    /// Fails, again and again, what is pending although nobody works on it: the end of a build that the database was not there to record.
+    pub async fn sweep(self: Arc<Self>) {
+        while self.shared().cancel.run_until_cancelled(tokio::time::sleep(SWEEP)).await.is_some() {
+            match self.interrupt("interrupted: its end could not be recorded; push again").await {
+                Ok(0) => {}
+                Ok(builds) => tracing::warn!(builds, "builds whose end could not be recorded are failed"),
+                Err(error) => tracing::debug!(error = crate::explain(&error), "pending builds could not be looked over; trying again"),
+            }
         }
+    }
+
+    /// A place for a build that has a client waiting. Take it before [`Self::create`].
+    pub fn place(&self, app: AppId, build: BuildId, cancel: CancellationToken) -> Place {
+        self.places.take(app, build, cancel)
+    }
+
+    /// A place in the queue of an app; `None` = too many wait.
+    pub fn queue(&self, app: AppId, build: BuildId, cancel: CancellationToken) -> Option<Place> {
+        self.places.queue(app, build, cancel)
+    }
+
+    /// Cancels a build, if it waits or runs here, and waits for its end.
+    pub async fn cancel(&self, build: BuildId) {
+        self.places.cancel(build).await;
     }
 
     /// Writes the build's row, and makes room for its log. From here on it is visible, and ends as succeeded or failed.
@@ -112,25 +134,28 @@ impl Builds {
     }
 
     /// Builds, releases and rolls out, telling `lines`. An error refuses the push: nothing of it runs, and its text says why.
-    pub async fn run(&self, job: Job, app: App, lines: Lines, cancel: CancellationToken) -> Result<(), PushRefused> {
-        let ended = CancellationToken::new();
-        self.running().insert(job.build, Running { cancel: cancel.clone(), ended: ended.clone() });
-        let _ended = ended.drop_guard();
+    pub async fn run(&self, job: Job, app: App, lines: Lines, place: Place) -> Result<(), PushRefused> {
+        let cancel = place.cancelled().clone();
         let held = self.shared().image_holds.releasing(job.build);
         let built = self.build(&job, &app, &lines, &cancel).await;
-        self.running().remove(&job.build);
         let lines = JobLines::new(lines, &self.dir(job.build).join("log"));
         match built {
             Ok(outcome) => {
                 let script = outcome.app_json.as_ref().and_then(|app_json| app_json.postdeploy.clone());
                 let script = Postdeploy { is_new: script.is_some() && script != self.current_postdeploy(&job).await, command: script };
                 let release = self.release(&job, &app, outcome, &lines).await?;
+                // Its end is recorded: from here on it is a release, and those are not cancelled.
+                drop(place);
                 drop(held);
                 self.shared().litter.notify_one();
                 self.roll_out(&job, &app, &release, script, &lines, &cancel).await
             }
             Err(failure) => {
-                if let Err(error) = self.shared().store.build_fail(&job.scope, job.build, &failure.to_string()).await {
+                // The platform's own right: the deployer may have lost theirs meanwhile, and the build has ended all the same.
+                let scope = self.shared().system.app(app.id);
+                if let Err(error) = self.shared().store.build_fail(&scope, job.build, &failure.to_string()).await
+                    && !matches!(error, StoreError::BuildFinished { .. })
+                {
                     tracing::warn!(build.id = %job.build, error = crate::explain(&error), "a failed build could not be recorded");
                 }
                 Err(lines.refused(&failure.explain()))
@@ -140,6 +165,11 @@ impl Builds {
 
     async fn build(&self, job: &Job, app: &App, lines: &Lines, cancel: &CancellationToken) -> Result<BuildOutcome, BuildFailure> {
         let platform = |error: &(dyn std::error::Error + 'static)| BuildFailure::Platform(crate::explain(error));
+        // It may have been cancelled while it waited for its turn.
+        let row = self.shared().store.build_get(&job.scope, job.build).await.map_err(|error| platform(&error))?;
+        if row.status != BuildStatus::Pending || cancel.is_cancelled() {
+            return Err(BuildFailure::Cancelled);
+        }
         let stacks = self.shared().agent.stacks().await.map_err(|error| platform(&error))?;
         let Some(stack) = stacks.into_iter().find(|stack| stack.name == app.stack) else {
             let name = &app.stack;
@@ -169,14 +199,17 @@ impl Builds {
 
     async fn release(&self, job: &Job, app: &App, outcome: BuildOutcome, lines: &JobLines) -> Result<Release, PushRefused> {
         lines.step("Launching...");
-        let recorded = async {
-            if let Some(app_json) = &outcome.app_json {
-                self.wished_config(job, app_json, lines).await?;
+        let release = match self.record(job, &outcome, lines).await {
+            Ok(release) => release,
+            Err(error) if error.is_transient() => {
+                let why = crate::explain(&error);
+                let words = [
+                    format!("The build worked, but whether its release was recorded is not known: {why}."),
+                    format!("See with: landfall releases --app {}", app.name),
+                    "If it is not there, nothing changed: push again.".to_owned(),
+                ];
+                return Err(lines.refused(&words));
             }
-            self.shared().store.build_finish(&job.scope, job.build, new_slug(&outcome)).await
-        };
-        let (_, release) = match recorded.await {
-            Ok(recorded) => recorded,
             Err(error) => {
                 let why = crate::explain(&error);
                 let words =
@@ -187,6 +220,29 @@ impl Builds {
         self.audit(job, &release).await;
         if let Err(error) = cache_file::save(&self.shared().config.build_cache_dir(), app.id, &outcome.cache) {
             tracing::warn!(app.id = %app.id, error = %error, "the build cache was not kept; the next build takes longer");
+        }
+        Ok(release)
+    }
+
+    /// Records build, release and what app.json wishes, in one transaction. A database that is away is asked again: to say it twice is fine.
+    async fn record(&self, job: &Job, outcome: &BuildOutcome, lines: &JobLines) -> Result<Release, StoreError> {
+        let store = &self.shared().store;
+        let wishes = match &outcome.app_json {
+            Some(app_json) => self.wishes(job, app_json, lines).await?,
+            None => BTreeMap::new(),
+        };
+        let mut tries = 0;
+        let release = loop {
+            match store.build_finish_with(&job.scope, job.build, new_slug(outcome), &wishes).await {
+                Err(error) if error.is_transient() && tries < RECORD_TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(RECORD_AGAIN).await;
+                }
+                other => break other?.1,
+            }
+        };
+        if !wishes.is_empty() {
+            lines.detail(&format!("Set {} from app.json", wishes.keys().map(ConfigKey::as_str).collect::<Vec<_>>().join(", ")));
         }
         Ok(release)
     }
@@ -291,38 +347,30 @@ impl Builds {
         host.map_or_else(|_| app.name.to_string(), |host| config.web_url(&host))
     }
 
-    /// app.json's `env`, at the first deploy: values for what is not set yet.
-    async fn wished_config(&self, job: &Job, app_json: &AppJson, lines: &JobLines) -> Result<(), StoreError> {
+    /// app.json's `env`, at the first deploy: values for what is not set yet. The store hears them only if that is still so.
+    async fn wishes(&self, job: &Job, app_json: &AppJson, lines: &JobLines) -> Result<BTreeMap<ConfigKey, SecretString>, StoreError> {
         let store = &self.shared().store;
+        let mut wishes: BTreeMap<ConfigKey, SecretString> = BTreeMap::new();
         if store.app_get(&job.scope).await?.released_at.is_some() && self.has_code(job).await? {
-            return Ok(());
+            return Ok(wishes);
         }
         let config = store.config_get(&job.scope).await?;
-        let mut changes: BTreeMap<ConfigKey, Option<SecretString>> = BTreeMap::new();
         for (key, wish) in app_json.env.iter().filter(|(key, _)| !config.0.contains_key(*key)) {
             match &wish.source {
-                EnvSource::Value(value) => drop(changes.insert(key.clone(), Some(value.clone()))),
-                EnvSource::Secret => drop(changes.insert(key.clone(), Some(generate_secret()))),
+                EnvSource::Value(value) => drop(wishes.insert(key.clone(), value.clone())),
+                EnvSource::Secret => drop(wishes.insert(key.clone(), generate_secret())),
                 EnvSource::Owner if wish.required => {
                     lines.problem(&format!("app.json asks for {key}, which is not set. Set it with: landfall config:set {key}=…"));
                 }
                 EnvSource::Owner => {}
             }
         }
-        if !changes.is_empty() {
-            lines.detail(&format!("Set {} from app.json", changes.keys().map(ConfigKey::as_str).collect::<Vec<_>>().join(", ")));
-            store.config_patch(&job.scope, &changes).await?;
-        }
-        Ok(())
+        Ok(wishes)
     }
 
     async fn has_code(&self, job: &Job) -> Result<bool, StoreError> {
         let current = self.shared().store.release_get(&job.scope, landfall_store::ReleaseRef::Current).await;
         Ok(current.is_ok_and(|release| release.slug.is_some()))
-    }
-
-    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<BuildId, Running>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -36,10 +36,11 @@ impl JobLines {
 
     /// The words of a refusal: git shows them to the pusher, so here they go to the log only.
     pub(super) fn refused(&self, words: &[String]) -> landfall_builder::push::PushRefused {
-        for line in words {
+        let refused = landfall_builder::push::PushRefused::new(words.join("\n"));
+        for line in refused.message.lines() {
             self.log_only(&format!(" !     {line}"));
         }
-        landfall_builder::push::PushRefused::new(words.join("\n"))
+        refused
     }
 
     fn log_only(&self, text: &str) {

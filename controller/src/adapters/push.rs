@@ -38,15 +38,16 @@ impl PushHandler for Deploys {
                     described: BuildSource { commit: Some(push.commit.clone()), description: None },
                     source: Source::Commit { objects: push.objects.clone(), commit: push.commit.clone() },
                 };
+                let place = self.builds.place(push.app, job.build, cancel.clone());
                 let app = self.builds.create(&job).await?;
-                Ok::<_, landfall_store::StoreError>((job, app))
+                Ok::<_, landfall_store::StoreError>((job, app, place))
             };
-            let (job, app) = prepare.await.map_err(|error| {
+            let (job, app, place) = prepare.await.map_err(|error| {
                 let why = crate::explain(&error);
                 tracing::warn!(app.id = %push.app, error = why, "a push could not begin");
                 PushRefused::new(format!("Push rejected: {why}.\nNothing was built. Push again in a minute."))
             })?;
-            self.builds.run(job, app, lines, cancel).await
+            self.builds.run(job, app, lines, place).await
         })
     }
 }

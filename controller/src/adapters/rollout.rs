@@ -42,12 +42,12 @@ pub(super) async fn release_phase(
 ) -> Result<ReleaseStatus, StoreError> {
     lines.step("Running the release phase...");
     let reader = Reader::new(&output_dir(&shared.config, release.app, release.id));
-    let mut follow = reader.follow(Cursor::default(), Filter::default()).ok();
-    let news = follow.as_ref().map_or(News::None, News::of);
+    let mut follow = reader.follow(Cursor::default(), Filter::default());
+    let news = News::of(&follow);
     let mut changes = AppChanges::of(shared, release.app);
     loop {
         let status = shared.store.release_get(scope, ReleaseRef::Id(release.id)).await?.status;
-        let more = follow.as_mut().is_some_and(|follow| copy(follow, lines));
+        let more = copy(&mut follow, lines);
         if cancel.is_cancelled() || (status != ReleaseStatus::Pending && !more) {
             return Ok(status);
         }
@@ -89,8 +89,9 @@ pub(super) async fn postdeploy(
         {
             let name = postdeploy_dyno(first.version).to_string();
             let filter = Filter { source: Some(SourceFilter::App), dyno: Some(name) };
-            let follow = Reader::new(&shared.logs.dir(scope.app_id())).follow(Cursor::default(), filter).ok();
-            output = follow.map(|follow| (News::of(&follow), follow)).map(|(news, follow)| (follow, news));
+            let follow = Reader::new(&shared.logs.dir(scope.app_id())).follow(Cursor::default(), filter);
+            let news = News::of(&follow);
+            output = Some((follow, news));
         }
         let more = output.as_mut().is_some_and(|(follow, _)| copy(follow, lines));
         let ended = first.is_some_and(|first| first.postdeploy != Postdeploy::Begun);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use landfall_deploy::{Observed, Plan, StopReason, plan};
 use landfall_store::{DesiredApp, StoreError};
 
+use super::labels::INSTANCE;
 use super::shared::{AppHandle, Shared};
 use super::{announce, crashes, desired, perform, purge, status};
 
@@ -97,10 +98,20 @@ fn end_abandoned(shared: &Arc<Shared>, handle: &Arc<AppHandle>) {
     }
 }
 
-/// Containers marked with an app nobody knows: they are nobody's, so they go.
+/// Containers of this database, marked with an app it does not know: they are nobody's, so they go. Those that do not say whose they are may be
+/// of a database that is only not here now: they stay.
 async fn orphans(shared: &Shared, handle: &AppHandle) -> Round {
     shared.routes.remove(handle.app);
     for info in shared.cache.of(handle.app) {
+        if !info.labels.contains_key(INSTANCE) {
+            if shared.cache.first_sight(&info.id) {
+                tracing::warn!(
+                    container.id = %info.id, app.id = %handle.app,
+                    "a container of an app that does not exist does not say whose it is; it is left alone. End it with: landfall down"
+                );
+            }
+            continue;
+        }
         tracing::warn!(container.id = %info.id, app.id = %handle.app, "removing a container of an app that does not exist");
         match shared.agent.remove(&info.id).await {
             Ok(()) => shared.cache.forget(&info.id),

@@ -8,8 +8,8 @@ use landfall_model::DynoName;
 use landfall_store::{CrashRecord, PastCrash, StoreError};
 
 use super::clock::Clock;
-use super::perform::explain;
 use super::shared::{AppHandle, Shared};
+use crate::explain;
 
 /// Takes back what an earlier server remembered; once for each loop.
 pub(super) async fn recall(shared: &Shared, handle: &AppHandle) -> Result<(), StoreError> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landfall_deploy::{ContainerKey, Crash, Drain, Probe, ProbeId, ProbeKind, Step, StopReason, remember_crash};
+use landfall_model::chain as explain;
 use landfall_model::{DynoId, DynoName, ReleaseStatus, ReleaseVersion};
 use landfall_store::{DesiredApp, ReleaseOutcome, ReleaseRef};
 
@@ -93,7 +94,7 @@ fn start(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredApp, mut la
             let line = format!("Starting process with command `{}`", labels.command);
             shared.logs.platform(handle.app, &labels.dyno.to_string(), &[line]);
             let spec = container_spec(id_of(&key), &launch, &labels, shared.logs.dir(handle.app), shared.config.deploy.port);
-            shared.agent.start(spec).await.map_err(|error| match error.fault_code() {
+            shared.start(spec).await.map_err(|error| match error.fault_code() {
                 Some(_) => NotStarted::Refused(explain(&error)),
                 None => NotStarted::AgentLost(explain(&error)),
             })
@@ -335,20 +336,6 @@ fn finish_release(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredAp
         handle.memory().busy.remove(&Busy::FinishRelease(version));
         handle.wake();
     });
-}
-
-/// An error with all its causes, in one line.
-pub(crate) fn explain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// Makes a container id from a dyno's id.

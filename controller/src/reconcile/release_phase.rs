@@ -10,10 +10,10 @@ use landfall_store::{DesiredApp, Release, ReleaseOutcome};
 
 use super::labels::{Kind, Labels};
 use super::memory::{Busy, id_of};
-use super::perform::explain;
 use super::shared::{AppHandle, Shared};
 use super::spec::{Launch, container_spec};
 use crate::config::ServerConfig;
+use crate::explain;
 use crate::wait::before_retry;
 
 /// A release phase that the agent refused to start this often has failed.
@@ -54,7 +54,7 @@ pub(super) fn run(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredAp
         let spec = container_spec(id_of(&key), &launch, &labels, dir.clone(), shared.config.deploy.port);
         let made = crate::app_log::log_dir(&dir).map_err(|error| format!("making {}: {error}", dir.display()));
         let started = match made {
-            Ok(()) => shared.agent.start(spec).await.map_err(|error| (error.fault_code().is_some(), explain(&error))),
+            Ok(()) => shared.start(spec).await.map_err(|error| (error.fault_code().is_some(), explain(&error))),
             Err(error) => Err((true, error)),
         };
         match started {

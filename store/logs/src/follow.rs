@@ -15,14 +15,21 @@ use crate::{Cursor, Filter, Line, LogError, Result};
 /// Most bytes taken from one file in one round: bounds memory, and lets other files have their turn.
 const ROUND_BYTES: usize = 256 * 1024;
 
-/// New lines as they are written. Its fd becomes readable when there may be new ones (an inotify fd: wrap it in tokio's `AsyncFd`).
+/// Between two looks where nothing can be watched.
+const BLIND: Duration = Duration::from_millis(250);
+
+/// New lines as they are written. The directory may come later, and is never made here: it may be a destroyed app's.
+/// [`Follow::news`] becomes readable when there may be new ones (an inotify fd: wrap it in tokio's `AsyncFd`). Where the kernel gives no such
+/// descriptor (a user may have so many, 128 by default) there is none, and whoever waits looks again after a while.
 /// A reader that is slower than two whole segments of a writer misses lines: a writer never waits.
 #[derive(Debug)]
 pub struct Follow {
     dir: PathBuf,
     filter: Filter,
     cursor: Cursor,
-    inotify: OwnedFd,
+    inotify: Option<OwnedFd>,
+    /// The directory itself is watched, not what it will appear in.
+    watched: bool,
     files: Vec<Tracked>,
     looked: bool,
 }
@@ -41,27 +48,39 @@ struct Tracked {
 }
 
 impl Follow {
-    pub(crate) fn start(dir: PathBuf, cursor: Cursor, filter: Filter) -> Result<Self> {
-        std::fs::create_dir_all(&dir).map_err(|error| LogError::new("make", &dir, error))?;
-        let watch = || {
-            let inotify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-            let events = inotify::WatchFlags::MODIFY
-                | inotify::WatchFlags::CREATE
-                | inotify::WatchFlags::MOVED_TO
-                | inotify::WatchFlags::MOVED_FROM
-                | inotify::WatchFlags::DELETE;
-            inotify::add_watch(&inotify, &dir, events)?;
-            Ok(inotify)
-        };
-        let inotify = watch().map_err(|error: rustix::io::Errno| LogError::new("watch", &dir, error.into()))?;
-        Ok(Self { dir, filter, cursor, inotify, files: Vec::new(), looked: false })
+    pub(crate) fn start(dir: PathBuf, cursor: Cursor, filter: Filter) -> Self {
+        let inotify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok();
+        let mut this = Self { dir, filter, cursor, inotify, watched: false, files: Vec::new(), looked: false };
+        if !this.watch()
+            && let (Some(inotify), Some(parent)) = (&this.inotify, this.dir.parent())
+        {
+            // Without it too one looks again; it only takes longer.
+            let _ = inotify::add_watch(inotify, parent, inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO);
+        }
+        this
+    }
+
+    /// Watches the directory, once it is there.
+    fn watch(&mut self) -> bool {
+        let events = inotify::WatchFlags::MODIFY
+            | inotify::WatchFlags::CREATE
+            | inotify::WatchFlags::MOVED_TO
+            | inotify::WatchFlags::MOVED_FROM
+            | inotify::WatchFlags::DELETE;
+        if !self.watched
+            && let Some(inotify) = &self.inotify
+        {
+            self.watched = inotify::add_watch(inotify, &self.dir, events).is_ok();
+            self.looked &= !self.watched;
+        }
+        self.watched
     }
 
     /// New lines there are now, oldest first; never blocks. Call it until it returns none, then wait for the fd.
     pub fn poll(&mut self) -> Result<Vec<Line>> {
         loop {
             // Events first, files after: what is written in between wakes us once too often, never once too rarely.
-            if self.drain_events()? || !self.looked {
+            if self.drain_events()? || !self.watch() || !self.looked {
                 self.look()?;
             }
             let mut progress = false;
@@ -85,8 +104,14 @@ impl Follow {
             if !lines.is_empty() || left.is_zero() {
                 return Ok(lines);
             }
-            let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: i64::from(left.subsec_nanos()) };
-            match rustix::event::poll(&mut [PollFd::new(&self.inotify, PollFlags::IN)], Some(&left)) {
+            // Unwatched files are looked at again and again.
+            let left = if self.watched { left } else { left.min(BLIND) };
+            let time = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: i64::from(left.subsec_nanos()) };
+            let Some(inotify) = &self.inotify else {
+                std::thread::sleep(left);
+                continue;
+            };
+            match rustix::event::poll(&mut [PollFd::new(inotify, PollFlags::IN)], Some(&time)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(LogError::new("watch", &self.dir, error.into())),
             }
@@ -98,12 +123,18 @@ impl Follow {
         &self.cursor
     }
 
+    /// Readable when there may be new lines. `None`: the kernel had no such descriptor left.
+    pub fn news(&self) -> Option<BorrowedFd<'_>> {
+        self.inotify.as_ref().map(AsFd::as_fd)
+    }
+
     /// Empties the event queue; whether there was anything in it.
     fn drain_events(&mut self) -> Result<bool> {
+        let Some(inotify) = &self.inotify else { return Ok(false) };
         let mut buffer = [0u8; 16 * 1024];
         let mut any = false;
         loop {
-            match rustix::io::read(&self.inotify, &mut buffer[..]) {
+            match rustix::io::read(inotify, &mut buffer[..]) {
                 Ok(0) | Err(rustix::io::Errno::AGAIN) => return Ok(any),
                 Ok(_) => any = true,
                 Err(rustix::io::Errno::INTR) => {}
@@ -178,11 +209,5 @@ impl Tracked {
         }
         self.torn.extend_from_slice(rest);
         Ok(length > 0)
-    }
-}
-
-impl AsFd for Follow {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inotify.as_fd()
     }
 }

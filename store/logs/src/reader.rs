@@ -70,7 +70,7 @@ impl Reader {
     }
 
     /// Goes on from a place: no line lost, none doubled. A default [`Cursor`] starts with the oldest line there is.
-    pub fn follow(&self, from: Cursor, filter: Filter) -> Result<Follow> {
+    pub fn follow(&self, from: Cursor, filter: Filter) -> Follow {
         Follow::start(self.dir.clone(), from, filter)
     }
 }

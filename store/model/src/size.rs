@@ -82,7 +82,7 @@ impl FromStr for DynoSize {
         Self::ALL
             .into_iter()
             .find(|size| size.name().to_ascii_lowercase().replace('-', "") == plain)
-            .ok_or_else(|| UnknownSize(text.chars().take(40).collect()))
+            .ok_or_else(|| UnknownSize(text.chars().take(40).flat_map(char::escape_default).collect()))
     }
 }
 

@@ -146,7 +146,7 @@ impl World {
     pub(crate) async fn deployed(&self, name: &str) -> AppScope {
         let app = self.post("/apps", json!({ "name": name })).await.expect(201);
         let id: AppId = app["id"].as_str().unwrap().parse().unwrap();
-        let principal = self.store.authenticate_token(&self.token).await.unwrap().unwrap();
+        let principal = self.store.authenticate_token(&self.token, None).await.unwrap().unwrap();
         let name: AppName = name.parse().unwrap();
         let scope = self.store.authorize(&principal, &landfall_store::AppIdentity::Name(name)).await.unwrap();
         assert_eq!(scope.app_id(), id);

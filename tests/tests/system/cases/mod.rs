@@ -3,6 +3,7 @@
 mod bad_input;
 mod build_log;
 mod buildpacks;
+mod control;
 mod deploy;
 mod faults;
 mod keep;
@@ -68,6 +69,8 @@ pub(crate) const OWN: &[OwnCase] = &[
     ("postgres_restart", faults::postgres_restart),
     ("up_says_what_the_machine_lacks", machine::up_says_what_the_machine_lacks),
     ("make_says_what_the_machine_lacks", machine::make_says_what_the_machine_lacks),
+    ("one_server_and_only_its_own_data", control::one_server_and_only_its_own_data),
+    ("builds_that_wait", control::builds_that_wait),
     ("only_what_is_referred_to_stays", keep::only_what_is_referred_to_stays),
     ("a_new_server_knows_what_the_old_one_knew", keep::a_new_server_knows_what_the_old_one_knew),
 ];
