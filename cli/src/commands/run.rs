@@ -85,9 +85,10 @@ pub(crate) fn detached(client: &Client, app: &AppArg, size: Option<String>, env:
     Ok(())
 }
 
-/// `ps:exec web.1 env` and `ps:exec --dyno web.1 env` mean the same.
+/// `ps:exec web.1 env`, `ps:exec web.1 -- env` and `ps:exec --dyno web.1 -- env` mean the same.
 fn split_dyno<'a>(dyno: &'a str, command: &'a [String]) -> (&'a str, &'a [String]) {
     match command {
+        [first, dashes, rest @ ..] if first.parse::<DynoName>().is_ok() && dashes == "--" => (first, rest),
         [first, rest @ ..] if first.parse::<DynoName>().is_ok() => (first, rest),
         _ => (dyno, command),
     }
@@ -111,9 +112,11 @@ mod tests {
 
     #[test]
     fn a_first_word_may_name_the_dyno() {
-        let words = ["web.2".to_owned(), "env".to_owned()];
-        assert_eq!(split_dyno("web.1", &words), ("web.2", &words[1..]));
-        assert_eq!(split_dyno("web.1", &words[1..]), ("web.1", &words[1..]));
+        let words = ["web.2", "--", "env"].map(str::to_owned);
+        assert_eq!(split_dyno("web.1", &words), ("web.2", &words[2..]));
+        assert_eq!(split_dyno("web.1", &words[2..]), ("web.1", &words[2..]));
+        let plain = ["web.2", "env"].map(str::to_owned);
+        assert_eq!(split_dyno("web.1", &plain), ("web.2", &plain[1..]));
     }
 
     #[test]
