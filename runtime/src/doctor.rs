@@ -48,7 +48,7 @@ impl Check {
 pub fn doctor(config: &AgentConfig) -> Vec<Check> {
     let mut checks = vec![kernel::root(), kernel::version()];
     checks.extend([kernel::overlay(), kernel::namespaces(), kernel::seccomp(), kernel::cgroups(), kernel::resources(), kernel::bridges()]);
-    checks.extend([tools::nft(), tools::mmdebstrap(), tools::git(), tools::disk(config), tools::programs(config)]);
+    checks.extend([tools::init(), tools::nft(), tools::mmdebstrap(), tools::git(), tools::disk(config), tools::programs(config)]);
     checks
 }
 
