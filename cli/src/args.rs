@@ -440,6 +440,9 @@ pub(crate) enum Command {
         /// Start them anew if they run already; dynos run on.
         #[arg(long)]
         restart: bool,
+        /// Do not let systemd start them: they will not come back after a reboot.
+        #[arg(long, env = "LANDFALL_OWN_SUPERVISOR", value_parser = clap::builder::FalseyValueParser::new())]
+        own_supervisor: bool,
         #[command(flatten)]
         config: ConfigArg,
     },
@@ -477,6 +480,12 @@ pub(crate) enum Command {
     /// The HTTP router (unprivileged).
     #[command(hide = true)]
     Router(ConfigArg),
+    /// What must be there before agent, server and router start.
+    #[command(hide = true)]
+    Prepare(ConfigArg),
+    /// End the dynos and remove what the kernel holds for them.
+    #[command(hide = true)]
+    Teardown(ConfigArg),
     /// Parent of agent, server and router where there is no systemd.
     #[command(hide = true)]
     Supervise(ConfigArg),

@@ -116,6 +116,8 @@ pub(crate) struct Engine {
     pub(crate) oci_runtime: Option<PathBuf>,
     /// First host uid of containers.
     pub(crate) uid_base: Option<u32>,
+    /// The cgroup containers are under, from the root of the hierarchy; from the instance when absent.
+    pub(crate) cgroup_parent: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -362,6 +364,11 @@ fn environment_path(name: &str) -> Option<Vec<String>> {
     }
     let (table, key) = rest.split_once('_')?;
     (TABLES.contains(&table) && rest != "api_key").then(|| vec![table.to_owned(), key.to_owned()])
+}
+
+/// The variables among these that set a key.
+pub(crate) fn keys_in(environment: impl Iterator<Item = (String, String)>) -> Vec<String> {
+    environment.map(|(name, _)| name).filter(|name| environment_path(name).is_some()).collect()
 }
 
 /// Puts a textual value at a path, as a number or list where it reads as one.

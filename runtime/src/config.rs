@@ -20,7 +20,8 @@ pub struct AgentConfig {
     pub subnet: Subnet,
     /// Name of the nftables table (family inet). Default `landfall`.
     pub nft_table: String,
-    /// Name of the cgroup all containers are under. Default `landfall`.
+    /// The cgroup all containers are under, from the root of the hierarchy. Default `landfall`. Where systemd runs it must lie below a
+    /// unit with `Delegate=yes`.
     pub cgroup_parent: String,
     /// This uid may talk to the agent, beside root. Default 0.
     pub server_uid: u32,
@@ -144,8 +145,12 @@ impl AgentConfig {
         if !word(&self.nft_table) || self.nft_table.contains('-') || !self.nft_table.starts_with(|c: char| c.is_ascii_alphabetic()) {
             problems.push(format!("nft table name {:?} must start with a letter and hold a-z, 0-9 and _ only", self.nft_table));
         }
-        if !word(&self.cgroup_parent) {
-            problems.push(format!("cgroup parent {:?} must hold a-z, 0-9, - and _ only", self.cgroup_parent));
+        let part = |part: &str| !part.starts_with('.') && word(&part.replace('.', "-"));
+        if !self.cgroup_parent.split('/').all(part) {
+            problems.push(format!(
+                "cgroup parent {:?} must be names of a-z, 0-9, - and _, with . inside and / between them",
+                self.cgroup_parent
+            ));
         }
         if !(8..=28).contains(&self.subnet.prefix) {
             problems.push(format!("subnet {} must have a prefix from /8 to /28", self.subnet));
@@ -230,5 +235,10 @@ mod tests {
         let bad =
             AgentConfig { bridge: "much-too-long-a-name".to_owned(), nft_table: "a-b".to_owned(), uid_base: 0, ..AgentConfig::default() };
         assert_eq!(bad.problems().len(), 3);
+        let below = |cgroup_parent: &str| AgentConfig { cgroup_parent: cgroup_parent.to_owned(), ..AgentConfig::default() }.problems();
+        assert!(below("system.slice/landfall.service/dynos").is_empty());
+        for bad in ["", "/landfall", "a//b", "a/../b", "a b"] {
+            assert_eq!(below(bad).len(), 1, "{bad}");
+        }
     }
 }

@@ -56,7 +56,7 @@ pub fn doctor(config: &AgentConfig) -> Vec<Check> {
         kernel::bridges(),
         kernel::watches(),
     ]);
-    checks.extend([tools::nft(), tools::mmdebstrap(), tools::git(), tools::disk(config), tools::programs(config)]);
+    checks.extend([tools::init(), tools::nft(), tools::mmdebstrap(), tools::git(), tools::disk(config), tools::programs(config)]);
     checks
 }
 

@@ -108,6 +108,8 @@ impl Instance {
     pub fn environment(&self, command: &mut Command) {
         let path = format!("{}:{}", self.program.parent().unwrap_or(&self.dir).display(), std::env::var("PATH").unwrap_or_default());
         command.env("HOME", self.dir.join("home")).env("PATH", path).env("LANDFALL_CONFIG", &self.config).env("GIT_TERMINAL_PROMPT", "0");
+        // Nothing of a test's may come back when the machine is started next.
+        command.env("LANDFALL_OWN_SUPERVISOR", "1");
         for (key, value) in [("NAME", "A User"), ("EMAIL", "user@example.com")] {
             command.env(format!("GIT_AUTHOR_{key}"), value).env(format!("GIT_COMMITTER_{key}"), value);
         }

@@ -82,8 +82,8 @@ fn perform(cli: Cli) -> Result<ExitCode> {
         Command::Stacks { json, config } => machine::stacks(&config, json)?,
         Command::StacksCreate { suite, name, config } => machine::stack_create(&config, &suite, name)?,
         Command::Doctor { json, config } => return machine::doctor(&config, json),
-        Command::Up { restart: true, config } => processes::restart(&config)?,
-        Command::Up { restart: false, config } => processes::up(&config)?,
+        Command::Up { restart: true, own_supervisor, config } => processes::restart(&config, own_supervisor)?,
+        Command::Up { restart: false, own_supervisor, config } => processes::up(&config, own_supervisor)?,
         Command::Down { config } => processes::down(&config)?,
         Command::Admin { config } => machine::admin(&config)?,
         Command::ConfigCheck { config } => machine::config_check(&config)?,
@@ -91,6 +91,8 @@ fn perform(cli: Cli) -> Result<ExitCode> {
         Command::Server(config) => return processes::server(&config),
         Command::Agent(config) => return processes::agent(&config),
         Command::Router(config) => return processes::router(&config),
+        Command::Prepare(config) => processes::prepare(&config)?,
+        Command::Teardown(config) => processes::teardown(&config)?,
         Command::Supervise(config) => return processes::supervise(&config),
     }
     Ok(ExitCode::SUCCESS)

@@ -1,16 +1,19 @@
 //! Entry points of Landfall's processes on a server, and the commands that start and stop them.
 
+mod keeper;
 mod leftovers;
 mod memory;
 mod rooms;
 mod supervise;
+mod systemd;
+mod units;
 mod up;
 
 use std::process::ExitCode;
 
 pub(crate) use rooms::{agent, agent_config, router, server};
 pub(crate) use supervise::supervise;
-pub(crate) use up::{down, restart, up};
+pub(crate) use up::{down, prepare, restart, teardown, up};
 
 /// git starts hooks by the name of the file: ours is a link to this program.
 const HOOK_NAME: &str = "pre-receive";

@@ -27,7 +27,7 @@ pub(crate) fn agent_config(config: &Config) -> Result<AgentConfig> {
         libexec_dir: config.libexec_dir.clone(),
         bridge: config.network.bridge.clone().unwrap_or_else(|| format!("{}0", config.instance)),
         nft_table: config.instance.clone(),
-        cgroup_parent: config.instance.clone(),
+        cgroup_parent: config.engine.cgroup_parent.clone().unwrap_or_else(|| config.instance.clone()),
         server_uid: user(config)?.uid.as_raw(),
         ca_bundle: config.build.ca_bundle.clone(),
         oci_runtime: config.engine.oci_runtime.clone(),

@@ -47,6 +47,17 @@ impl Cgroups {
         }
     }
 
+    /// Nothing of the container goes to swap: its memory limit is all it gets. libcontainer cannot say that on v2, where 0 means "not asked".
+    pub(crate) fn refuse_swap(&self, memory_bytes: u64) -> std::io::Result<()> {
+        // v2 counts swap apart, v1 together with memory. A kernel that does not count it has neither file, and nothing can be done.
+        for (file, most) in [("memory.swap.max", 0), ("memory.memsw.limit_in_bytes", memory_bytes)] {
+            for path in self.dirs.iter().map(|dir| dir.join(file)).filter(|path| path.exists()) {
+                std::fs::write(path, most.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
     fn number(&self, file: &str) -> Option<u64> {
         self.dirs.iter().find_map(|dir| std::fs::read_to_string(dir.join(file)).ok()?.trim().parse().ok())
     }

@@ -71,7 +71,7 @@ fn command(config: &AgentConfig, args: &[&std::ffi::OsStr]) -> Command {
 
 fn missing(config: &AgentConfig, error: &std::io::Error) -> landfall_runtime_wire::agent::Fault {
     let path = config.libexec_dir.join("landfall-shim");
-    fault_hint(FaultCode::Internal, format!("running {}: {error}", path.display()), "Install Landfall's programs with: make install")
+    fault_hint(FaultCode::Internal, format!("running {}: {error}", path.display()), "Install Landfall's programs with: make up")
 }
 
 /// Sends one request; the stream stays for what follows.

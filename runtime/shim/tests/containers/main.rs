@@ -149,6 +149,19 @@ fn stop_kills_what_ignores_sigterm() {
 }
 
 #[test]
+fn swap_is_no_way_around_the_memory_limit() {
+    let mut c = Container::new(&["sleep", "1000"]);
+    c.start();
+    let read = |file: &str| c.cgroups().iter().find_map(|dir| std::fs::read_to_string(dir.join(file)).ok());
+    let limit = c.config.limits.memory_bytes.to_string();
+    match (read("memory.swap.max"), read("memory.memsw.limit_in_bytes")) {
+        (Some(v2), _) => assert_eq!(v2.trim(), "0"),
+        (_, Some(v1)) => assert_eq!(v1.trim(), limit),
+        (None, None) => assert_eq!(read("memory.limit_in_bytes").unwrap().trim(), limit, "this kernel counts no swap"),
+    }
+}
+
+#[test]
 fn too_much_memory_is_told_as_such() {
     let mut c = Container::new(&["dd", "if=/dev/zero", "of=/dev/null", "bs=500M", "count=1"]);
     assert_eq!(c.run().1, ExitStatus { code: 137, oom: true });
