@@ -14,12 +14,15 @@ use tracing::{error, info, warn};
 
 use super::decide::{Then, decide};
 use super::lines::line_queue;
+use super::moved::{Moved, moved};
 use super::pending::Pending;
 use super::server::Desk;
-use super::wire::{MAX_REQUEST, Reply, Request};
+use super::wire::{MAX_REQUEST, Reply, Request, Update};
 use crate::push::{Lines, Push, PushRefused, PushedObjects};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long git may take to move the branch of an accepted push. Its client may be slow to read, and others wait.
+const MOVES: Duration = Duration::from_secs(10);
 
 /// Serves one connection. Ends only when the push has ended, whatever the pusher does.
 pub(super) async fn serve_one(desk: &Desk, stream: UnixStream, shutdown: CancellationToken) {
@@ -102,32 +105,74 @@ async fn work(desk: &Desk, pending: Option<Pending>, request: Request, lines: Li
     for note in &decision.notes {
         lines.line(note);
     }
-    let (branch, commit) = match decision.then {
+    let update = match decision.then {
         Then::Refuse => return false,
         Then::Store => return true,
-        Then::Deploy { branch, commit } => (branch, commit),
+        Then::Deploy(update) => update,
     };
+    let commit = update.new.clone();
     let short = commit.get(..7).unwrap_or(&commit);
     let holder = format!("{}'s push of {short}", pending.who.label);
     let turn = desk.turns.take(pending.grant.app, holder, |holders| {
         lines.line(&format!("-----> Waiting: {} is being built for {app}, pushes to one app go one at a time", holders.join(", ")));
     });
-    let Some(_turn) = gone.run_until_cancelled(turn).await else { return false };
-    info!(app.name = %app, account = %pending.who.label, commit, "push");
-    let push = match push_of(&pending, request.quarantine, branch, commit) {
+    let Some(turn) = gone.run_until_cancelled(turn).await else { return false };
+    let push = match push_of(&pending, request.quarantine, &update) {
         Ok(push) => push,
         Err(refused) => return tell(&lines, &refused),
     };
+    match look(&push, update).await {
+        Ok(Moved::No | Moved::Below(_)) => {}
+        Ok(Moved::There) => {
+            lines.line(&format!("-----> {short} was deployed while this push waited: there is nothing left to do"));
+            return true;
+        }
+        Ok(Moved::Apart(current)) => return tell(&lines, &apart(&push.branch, &current.to_string())),
+        Err(why) => return tell(&lines, &PushRefused::new(format!("Push rejected, the repository cannot be read: {why}.\nPush again."))),
+    }
+    info!(app.name = %app, account = %pending.who.label, commit, "push");
+    let accepted = handle(desk, push, &lines, gone).await;
+    if accepted {
+        // The next in line looks where the branch is: git must have moved it by then.
+        tokio::spawn(async move {
+            let _ = tokio::time::timeout(MOVES, pending.ended.cancelled()).await;
+            drop(turn);
+        });
+    }
+    accepted
+}
+
+/// Where the branch is now that it is this push's turn.
+async fn look(push: &Push, update: Update) -> Result<Moved, String> {
+    let objects = push.objects.clone();
+    let looked = tokio::task::spawn_blocking(move || moved(&crate::source::open(&objects)?, &update)).await;
+    match looked {
+        Ok(result) => result.map_err(|error| error.message().to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn apart(branch: &str, current: &str) -> PushRefused {
+    let current = current.get(..7).unwrap_or(current);
+    PushRefused::new(format!(
+        "Push rejected, {branch} moved to {current} while this push waited, and your commits are not based on that. Nothing was built.\n\
+         Join both: git pull --rebase landfall {branch}\n\
+         Or put yours in its place: git push --force landfall {branch}"
+    ))
+}
+
+/// `true` = it was built, released, and may be kept.
+async fn handle(desk: &Desk, push: Push, lines: &Lines, gone: CancellationToken) -> bool {
     // In a task of its own, so that a panic in it is an answer and not a silent end.
     let (handler, its_lines) = (desk.handler.clone(), lines.clone());
     let handled = tokio::spawn(async move { handler.push(push, its_lines, gone).await });
     match handled.await {
         Ok(Ok(())) => true,
-        Ok(Err(refused)) => tell(&lines, &refused),
+        Ok(Err(refused)) => tell(lines, &refused),
         Err(error) => {
             error!(%error, "the push handler ended by itself");
             tell(
-                &lines,
+                lines,
                 &PushRefused::new(
                     "Push rejected, the platform failed. This is not your app's fault.\nPush again; the operator finds more in the server's log.",
                 ),
@@ -143,7 +188,7 @@ fn tell(lines: &Lines, refused: &PushRefused) -> bool {
     false
 }
 
-fn push_of(pending: &Pending, quarantine: Option<PathBuf>, branch: String, commit: String) -> Result<Push, PushRefused> {
+fn push_of(pending: &Pending, quarantine: Option<PathBuf>, update: &Update) -> Result<Push, PushRefused> {
     let quarantine = match quarantine {
         None => Vec::new(),
         Some(dir) => {
@@ -161,8 +206,8 @@ fn push_of(pending: &Pending, quarantine: Option<PathBuf>, branch: String, commi
         user: pending.who.label.clone(),
         address: pending.who.address,
         objects: PushedObjects { repo: pending.repo.clone(), quarantine },
-        branch,
-        commit,
+        branch: update.branch().unwrap_or_default().to_owned(),
+        commit: update.new.clone(),
     })
 }
 

@@ -16,6 +16,8 @@ pub(crate) struct Pending {
     pub(crate) repo: PathBuf,
     /// Fires when the pusher's connection is gone.
     pub(crate) gone: CancellationToken,
+    /// Fires when git has ended, and so has moved what it moves.
+    pub(crate) ended: CancellationToken,
 }
 
 /// All of them, by one-time token.
@@ -28,15 +30,16 @@ pub(crate) struct PendingGuard {
     pushes: PendingPushes,
     token: String,
     gone: CancellationToken,
+    ended: CancellationToken,
 }
 
 impl PendingPushes {
     /// Notes a push; the token goes to the hook through git's environment.
     pub(crate) fn expect(&self, push: Pending) -> PendingGuard {
         let token = hex::encode(rand::random::<[u8; 32]>());
-        let gone = push.gone.clone();
+        let (gone, ended) = (push.gone.clone(), push.ended.clone());
         self.lock().insert(token.clone(), push);
-        PendingGuard { pushes: self.clone(), token, gone }
+        PendingGuard { pushes: self.clone(), token, gone, ended }
     }
 
     /// The push of a token; a token is good once.
@@ -63,5 +66,6 @@ impl PendingGuard {
 impl Drop for PendingGuard {
     fn drop(&mut self) {
         self.pushes.lock().remove(&self.token);
+        self.ended.cancel();
     }
 }
