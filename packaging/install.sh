@@ -11,4 +11,4 @@ for program in landfall-shim landfall-init landfall-lifecycle landfall-buildpack
     put "$static/$program" "$root/lib/landfall/$program"
 done
 "$root/lib/landfall/landfall-buildpacks" install "$root/lib/landfall/cnb"
-ln -sfn ../../../bin/landfall "$root/lib/landfall/hooks/pre-receive"
+for hook in pre-receive proc-receive; do ln -sfn ../../../bin/landfall "$root/lib/landfall/hooks/$hook"; done

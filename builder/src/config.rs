@@ -13,7 +13,7 @@ const MIB: u64 = 1024 * 1024;
 pub struct GitConfig {
     /// Bare repositories, `<app id>.git` each. Default `/var/lib/landfall/git`.
     pub repositories: PathBuf,
-    /// Directory that holds the hook program under the name `pre-receive`; root-owned, outside every repository.
+    /// Directory that holds the hook program under the names `pre-receive` and `proc-receive`; root-owned, outside every repository.
     /// Default `/usr/local/lib/landfall/hooks`.
     pub hooks: PathBuf,
     /// The Unix socket the hook reports to. Default `/run/landfall/server.sock`.

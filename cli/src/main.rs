@@ -20,8 +20,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 fn main() -> ExitCode {
-    if processes::started_as_git_hook() {
-        return processes::git_hook();
+    if let Some(code) = processes::git_hook() {
+        return code;
     }
     let matches = args::Cli::command().get_matches();
     let typed = matches.subcommand_name().unwrap_or_default().to_owned();

@@ -135,6 +135,10 @@ pub struct Settings {
     pub drain_limit: Duration,
     /// Longest release phase, and longest postdeploy script.
     pub release_timeout: Duration,
+    /// How long releases must have ceased to come before the newest one is started, if they come faster than dynos boot.
+    pub quiet: Duration,
+    /// The longest such wait: a stream of releases that never ends is followed at this pace.
+    pub quiet_limit: Duration,
     /// Most dynos of one process type that start at the same time; at least 1.
     pub max_surge: u32,
     /// Delay after the second crash in a row; doubles with each further one.
@@ -155,6 +159,9 @@ impl Default for Settings {
             stop_grace: Duration::from_secs(30),
             drain_limit: Duration::from_secs(30),
             release_timeout: Duration::from_hours(1),
+            // Nobody notices half a second after the last of many changes; a person's two commands in a row are one rollout.
+            quiet: Duration::from_millis(500),
+            quiet_limit: Duration::from_secs(5),
             max_surge: 2,
             backoff_first: Duration::from_secs(1),
             backoff_cap: Duration::from_mins(5),

@@ -46,7 +46,8 @@ fn report(desired: &Desired, container: &Container, now: Duration, plan: &mut Pl
     plan.push(Step::Report { key: container.key.clone(), dyno: container.dyno.clone(), told: Told::Ended, lines, crash });
 }
 
-/// A release phase stays until its release is finished, a postdeploy script until its end is recorded; a crashed dyno as long as its place is empty and it is the last to have held it.
+/// A release phase stays until its release is finished, a postdeploy script until its end is recorded; a crashed dyno as long as its place
+/// is empty and it is the last to have held it.
 fn is_kept(desired: &Desired, observed: &Observed, container: &Container) -> bool {
     match container.kind {
         ContainerKind::OneOff => false,

@@ -18,6 +18,8 @@ pub struct Observed {
     pub containers: Vec<Container>,
     /// What the router says.
     pub router: RouterView,
+    /// Releases come faster than they can be started: until then nothing of the newest one is. See [`crate::Settings::quiet`].
+    pub quiet_until: Option<Duration>,
     /// Crashes by dyno name, oldest first.
     pub crashes: BTreeMap<DynoName, Vec<Crash>>,
 }

@@ -29,6 +29,9 @@ impl<'a> Starter<'a> {
         let (Some(target), Some(spec)) = (&self.desired.current, self.desired.spec(&dyno.process_type)) else { return };
         let generation = self.desired.restarts.generation(dyno);
         let wanted = Identity { release: target.version, fingerprint: &spec.fingerprint, generation };
+        if let Some(quiet_until) = self.observed.quiet_until.filter(|quiet_until| self.now < *quiet_until) {
+            return plan.wake(quiet_until);
+        }
         if self.ends_now(dyno) || self.booting >= self.desired.settings.max_surge.max(1) || !self.backoff_is_over(dyno, wanted, plan) {
             return;
         }

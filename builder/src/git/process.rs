@@ -93,6 +93,8 @@ pub(super) fn start(
                 .args(set("receive.fsckObjects", "true"))
                 .args(set("receive.maxInputSize", &limit))
                 .args(set("receive.autogc", "false"))
+                .args(set("receive.procReceiveRefs", "refs/heads/main"))
+                .args(set("receive.procReceiveRefs", "refs/heads/master"))
                 // What CI services check out is half a history: enough to build from.
                 .args(set("receive.shallowUpdate", "true"))
                 .args(set("receive.advertisePushOptions", "false"))

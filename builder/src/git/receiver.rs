@@ -73,13 +73,8 @@ impl Receiver {
             Err(error) => return Err(unavailable("making a repository failed", &error)),
         }
         let guard = (service == GitService::ReceivePack && mode != Mode::Advertise).then(|| {
-            self.pending.expect(Pending {
-                who: who.clone(),
-                grant,
-                repo: path.clone(),
-                gone: CancellationToken::new(),
-                ended: CancellationToken::new(),
-            })
+            let (gone, ended) = (CancellationToken::new(), CancellationToken::new());
+            self.pending.expect(Pending { who: who.clone(), grant, repo: path.clone(), gone, ended })
         });
         start(&self.config, service, mode, &path, guard, place, protocol).map_err(|error| unavailable("starting git failed", &error))
     }

@@ -10,7 +10,7 @@ use super::{SOCKET_ENV, TOKEN_ENV};
 
 /// The `pre-receive` hook: what `main` does when the program was started under that name. Its words go to standard error, which git shows to the
 /// pusher as `remote:` lines.
-pub fn pre_receive_main() -> ExitCode {
+pub(super) fn pre_receive_main() -> ExitCode {
     match run() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

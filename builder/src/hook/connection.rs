@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use landfall_model::AppId;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -13,20 +12,17 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::decide::{Before, Then, decide};
+use super::decide::{Then, decide};
 use super::lines::line_queue;
+use super::moved::{Moved, moved};
 use super::pending::Pending;
 use super::server::Desk;
-use super::wire::{MAX_REQUEST, Reply, Request};
+use super::wire::{MAX_REQUEST, Reply, Request, Update};
 use crate::push::{Lines, Push, PushRefused, PushedObjects};
-use crate::turns::Turn;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// After its verdict a push keeps its turn until git has moved the branch, but no longer than this: git waits for a pusher who does not read.
-const TO_MOVE: Duration = Duration::from_secs(30);
-
-/// Held by the push that is under way.
-type Held = Turn<AppId>;
+/// How long git may take to move the branch of an accepted push. Its client may be slow to read, and others wait.
+const MOVES: Duration = Duration::from_secs(10);
 
 /// Serves one connection. Ends only when the push has ended, whatever the pusher does.
 pub(super) async fn serve_one(desk: &Desk, stream: UnixStream, shutdown: CancellationToken) {
@@ -44,20 +40,13 @@ pub(super) async fn serve_one(desk: &Desk, stream: UnixStream, shutdown: Cancell
     let (queue, lines) = line_queue();
     let done = CancellationToken::new();
     let copy = tokio::spawn(copy(writer, lines, done.clone(), gone.clone()));
-    let ended = pending.as_ref().map(|pending| pending.ended.clone());
-    let (accepted, turn) = work(desk, pending, request, Arc::new(queue), gone.clone()).await;
+    let accepted = work(desk, pending, request, Arc::new(queue), gone.clone()).await;
     done.cancel();
     if let Ok(Some(mut writer)) = copy.await {
         // Failure means that the pusher is gone; git then keeps nothing.
         let _ = send(&mut writer, &Reply::Verdict(accepted)).await;
     }
     watch.abort();
-    if let (true, Some(turn), Some(ended)) = (accepted, turn, ended) {
-        tokio::spawn(async move {
-            let _ = tokio::time::timeout(TO_MOVE, ended.cancelled()).await;
-            drop(turn);
-        });
-    }
 }
 
 async fn read_request(reader: &mut BufReader<OwnedReadHalf>) -> std::io::Result<Request> {
@@ -105,83 +94,85 @@ async fn send(writer: &mut OwnedWriteHalf, reply: &Reply) -> std::io::Result<()>
     writer.write_all(&bytes).await
 }
 
-/// The push itself; `true` lets git move the refs. The turn, if it was taken, is given back.
-async fn work(desk: &Desk, pending: Option<Pending>, request: Request, lines: Lines, gone: CancellationToken) -> (bool, Option<Held>) {
+/// The push itself; `true` lets git move the refs.
+async fn work(desk: &Desk, pending: Option<Pending>, request: Request, lines: Lines, gone: CancellationToken) -> bool {
     let Some(pending) = pending else {
         lines.line(" !     Push rejected, the server does not know of this push (was it restarted?). Push again.");
-        return (false, None);
+        return false;
     };
     let app = &pending.grant.name;
     let decision = decide(app.as_str(), &request.updates);
     for note in &decision.notes {
         lines.line(note);
     }
-    let (branch, commit, before) = match decision.then {
-        Then::Refuse => return (false, None),
-        Then::Store => return (true, None),
-        Then::Deploy { branch, commit, before } => (branch, commit, before),
+    let update = match decision.then {
+        Then::Refuse => return false,
+        Then::Store => return true,
+        Then::Deploy(update) => update,
     };
+    let commit = update.new.clone();
     let short = commit.get(..7).unwrap_or(&commit);
     let holder = format!("{}'s push of {short}", pending.who.label);
     let turn = desk.turns.take(pending.grant.app, holder, |holders| {
         lines.line(&format!("-----> Waiting: {} is being built for {app}, pushes to one app go one at a time", holders.join(", ")));
     });
-    let Some(turn) = gone.run_until_cancelled(turn).await else { return (false, None) };
-    let refused = match still_there(&pending.repo, &before) {
-        Ok(true) => None,
-        Ok(false) => Some(PushRefused::new(format!(
-            "Push rejected, another push moved {branch} in the meantime. Nothing of yours was built.\nNext: git pull landfall {branch}, then push again."
-        ))),
-        Err(error) => {
-            error!(%error, repo = %pending.repo.display(), "a branch could not be read");
-            Some(PushRefused::new(
-                "Push rejected, the server cannot read its repository.\nPush again; the operator finds more in the server's log.",
-            ))
-        }
-    };
-    if let Some(refused) = refused {
-        return (tell(&lines, &refused), None);
-    }
-    (deploy(desk, &pending, request.quarantine, branch, commit, lines, gone).await, Some(turn))
-}
-
-/// Whether the branch is where the pusher saw it. git itself looks again when it moves the branch; by then the build would be live.
-fn still_there(repo: &Path, before: &Before) -> Result<bool, git2::Error> {
-    let found = match git2::Repository::open_bare(repo)?.find_reference(&before.name) {
-        Ok(found) => found.target().map(|hash| hash.to_string()).unwrap_or_default(),
-        Err(error) if error.code() == git2::ErrorCode::NotFound => String::new(),
-        Err(error) => return Err(error),
-    };
-    let was = if before.hash.bytes().all(|byte| byte == b'0') { "" } else { &before.hash };
-    Ok(found == was)
-}
-
-/// Hands the push to the control plane and waits for its word.
-async fn deploy(
-    desk: &Desk,
-    pending: &Pending,
-    quarantine: Option<PathBuf>,
-    branch: String,
-    commit: String,
-    lines: Lines,
-    gone: CancellationToken,
-) -> bool {
-    let app = &pending.grant.name;
-    info!(app.name = %app, account = %pending.who.label, commit, "push");
-    let push = match push_of(pending, quarantine, branch, commit) {
+    let Some(turn) = gone.run_until_cancelled(turn).await else { return false };
+    let push = match push_of(&pending, request.quarantine, &update) {
         Ok(push) => push,
         Err(refused) => return tell(&lines, &refused),
     };
+    match look(&push, update).await {
+        Ok(Moved::No | Moved::Below(_)) => {}
+        Ok(Moved::There) => {
+            lines.line(&format!("-----> {short} was deployed while this push waited: there is nothing left to do"));
+            return true;
+        }
+        Ok(Moved::Apart(current)) => return tell(&lines, &apart(&push.branch, &current.to_string())),
+        Err(why) => return tell(&lines, &PushRefused::new(format!("Push rejected, the repository cannot be read: {why}.\nPush again."))),
+    }
+    info!(app.name = %app, account = %pending.who.label, commit, "push");
+    let accepted = handle(desk, push, &lines, gone).await;
+    if accepted {
+        // The next in line looks where the branch is: git must have moved it by then.
+        tokio::spawn(async move {
+            let _ = tokio::time::timeout(MOVES, pending.ended.cancelled()).await;
+            drop(turn);
+        });
+    }
+    accepted
+}
+
+/// Where the branch is now that it is this push's turn.
+async fn look(push: &Push, update: Update) -> Result<Moved, String> {
+    let objects = push.objects.clone();
+    let looked = tokio::task::spawn_blocking(move || moved(&crate::source::open(&objects)?, &update)).await;
+    match looked {
+        Ok(result) => result.map_err(|error| error.message().to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn apart(branch: &str, current: &str) -> PushRefused {
+    let current = current.get(..7).unwrap_or(current);
+    PushRefused::new(format!(
+        "Push rejected, {branch} moved to {current} while this push waited, and your commits are not based on that. Nothing was built.\n\
+         Join both: git pull --rebase landfall {branch}\n\
+         Or put yours in its place: git push --force landfall {branch}"
+    ))
+}
+
+/// `true` = it was built, released, and may be kept.
+async fn handle(desk: &Desk, push: Push, lines: &Lines, gone: CancellationToken) -> bool {
     // In a task of its own, so that a panic in it is an answer and not a silent end.
     let (handler, its_lines) = (desk.handler.clone(), lines.clone());
     let handled = tokio::spawn(async move { handler.push(push, its_lines, gone).await });
     match handled.await {
         Ok(Ok(())) => true,
-        Ok(Err(refused)) => tell(&lines, &refused),
+        Ok(Err(refused)) => tell(lines, &refused),
         Err(error) => {
             error!(%error, "the push handler ended by itself");
             tell(
-                &lines,
+                lines,
                 &PushRefused::new(
                     "Push rejected, the platform failed. This is not your app's fault.\nPush again; the operator finds more in the server's log.",
                 ),
@@ -197,7 +188,7 @@ fn tell(lines: &Lines, refused: &PushRefused) -> bool {
     false
 }
 
-fn push_of(pending: &Pending, quarantine: Option<PathBuf>, branch: String, commit: String) -> Result<Push, PushRefused> {
+fn push_of(pending: &Pending, quarantine: Option<PathBuf>, update: &Update) -> Result<Push, PushRefused> {
     let quarantine = match quarantine {
         None => Vec::new(),
         Some(dir) => {
@@ -215,8 +206,8 @@ fn push_of(pending: &Pending, quarantine: Option<PathBuf>, branch: String, commi
         user: pending.who.label.clone(),
         address: pending.who.address,
         objects: PushedObjects { repo: pending.repo.clone(), quarantine },
-        branch,
-        commit,
+        branch: update.branch().unwrap_or_default().to_owned(),
+        commit: update.new.clone(),
     })
 }
 

@@ -22,14 +22,7 @@ pub(super) enum Then {
     /// Take it; nothing is built.
     Store,
     /// Build this commit, then take it.
-    Deploy { branch: String, commit: String, before: Before },
-}
-
-/// A ref and what it was when the pusher looked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Before {
-    pub(super) name: String,
-    pub(super) hash: String,
+    Deploy(Update),
 }
 
 pub(super) fn decide(app: &str, updates: &[Update]) -> Decision {
@@ -56,13 +49,7 @@ pub(super) fn decide(app: &str, updates: &[Update]) -> Decision {
     let tags: Vec<&str> = kept().filter_map(|update| update.name.strip_prefix("refs/tags/")).collect();
     stored(&mut notes, ["Branch", "branches"], &branches, |branch| format!("git push landfall {branch}:main"));
     stored(&mut notes, ["Tag", "tags"], &tags, |tag| format!("git push landfall '{tag}^{{}}:main'"));
-    let deploy = |update: &Update| Then::Deploy {
-        branch: update.branch().unwrap_or_default().to_owned(),
-        commit: update.new.clone(),
-        before: Before { name: update.name.clone(), hash: update.old.clone() },
-    };
-    let then = first.map_or(Then::Store, deploy);
-    Decision { notes, then }
+    Decision { notes, then: first.map_or(Then::Store, |update| Then::Deploy(update.clone())) }
 }
 
 /// What was taken without a deploy: by name, or, if it is many (`git push --mirror`), by number.
@@ -94,10 +81,9 @@ mod tests {
 
     #[test]
     fn branches() {
-        let deploy = |branch: &str| Then::Deploy {
-            branch: branch.to_owned(),
-            commit: "a".repeat(40),
-            before: Before { name: format!("refs/heads/{branch}"), hash: "a".repeat(40) },
+        let deploy = |branch: &str| {
+            let (old, new) = ("a".repeat(40), "a".repeat(40));
+            Then::Deploy(Update { old, new, name: format!("refs/heads/{branch}") })
         };
         assert_eq!(push(&[("refs/heads/main", true)]), Decision { notes: vec![], then: deploy("main") });
         assert_eq!(push(&[("refs/heads/master", true), ("refs/tags/v1", true)]).then, deploy("master"));

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 use crate::git::{Identity, RepoGrant};
 
@@ -16,7 +16,7 @@ pub(crate) struct Pending {
     pub(crate) repo: PathBuf,
     /// Fires when the pusher's connection is gone.
     pub(crate) gone: CancellationToken,
-    /// Fires when git has ended: its refs are as they will be.
+    /// Fires when git has ended, and so has moved what it moves.
     pub(crate) ended: CancellationToken,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct PendingGuard {
     pushes: PendingPushes,
     token: String,
     gone: CancellationToken,
-    _ended: DropGuard,
+    ended: CancellationToken,
 }
 
 impl PendingPushes {
@@ -39,7 +39,7 @@ impl PendingPushes {
         let token = hex::encode(rand::random::<[u8; 32]>());
         let (gone, ended) = (push.gone.clone(), push.ended.clone());
         self.lock().insert(token.clone(), push);
-        PendingGuard { pushes: self.clone(), token, gone, _ended: ended.drop_guard() }
+        PendingGuard { pushes: self.clone(), token, gone, ended }
     }
 
     /// The push of a token; a token is good once.
@@ -66,5 +66,6 @@ impl PendingGuard {
 impl Drop for PendingGuard {
     fn drop(&mut self) {
         self.pushes.lock().remove(&self.token);
+        self.ended.cancel();
     }
 }

@@ -10,6 +10,7 @@ mod read;
 mod writer;
 
 pub use checkout::checkout;
+pub(crate) use checkout::open;
 pub use error::SourceError;
 pub(crate) use error::printable;
 pub use ignore::SlugIgnore;

@@ -119,7 +119,9 @@ impl Server {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::create_dir(at("hooks")).unwrap();
-        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_landfall-pre-receive"), at("hooks/pre-receive")).unwrap();
+        for hook in ["pre-receive", "proc-receive"] {
+            std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_landfall-pre-receive"), at("hooks").join(hook)).unwrap();
+        }
         let mut config = GitConfig {
             repositories: at("repos"),
             hooks: at("hooks"),

@@ -129,36 +129,59 @@ async fn two_pushes_to_one_app_go_one_after_the_other() {
     assert!(finish(second).await.ok);
 }
 
-/// Both saw the branch at the same place: who comes second is not built, since git could not move the branch for it any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_pushes_from_one_place_the_second_is_refused_before_it_is_built() {
+async fn a_push_that_waited_joins_what_came_before_it_or_is_refused_unbuilt() {
     for wire in WIRES {
         let mut server = Server::start().await;
-        let tree = server.work_tree(wire, "one").await;
-        let first = tree.spawn(&["push", "landfall", "main"]);
-        let first_asked = server.asked().await;
-        let other = server.work_tree(wire, "two").await;
-        other.commit("second.txt", b"2").await;
-        let mut second = other.spawn(&["push", "landfall", "main"]);
-        let mut lines = BufReader::new(second.stderr.take().unwrap()).lines();
-        let mut line_with = async |words: &str| loop {
-            let line = tokio::time::timeout(DEADLINE, lines.next_line()).await.expect("no line came").unwrap().expect("the push ended");
-            if line.contains(words) {
-                break;
-            }
-        };
-        line_with("Waiting: ").await;
-        first_asked.accept();
-        assert!(finish(first).await.ok);
-        line_with("Push rejected, another push moved main in the meantime.").await;
-        line_with("git pull landfall main").await;
-        assert!(!finish(second).await.ok);
+        let (first, second, stranger) =
+            (server.work_tree(wire, "one").await, server.work_tree(wire, "two").await, server.work_tree(wire, "three").await);
+        first.commit("first.txt", b"1").await;
+        second.ok(&["fetch", "-q", &first.path.display().to_string(), "main"]).await;
+        second.ok(&["reset", "-q", "--hard", "FETCH_HEAD"]).await;
+        second.commit("second.txt", b"2").await;
+        stranger.commit("stranger.txt", b"3").await;
+        stranger.ok(&["commit", "-q", "--amend", "-m", "another history"]).await;
+        // All saw the same: a branch that is not there.
+        let pushed = first.spawn(&["push", "landfall", "main"]);
+        let building = server.asked().await;
+        let mut waiting = Vec::new();
+        for tree in [&second, &stranger, &second] {
+            let mut git = tree.spawn(&["push", "landfall", "main"]);
+            let mut lines = BufReader::new(git.stderr.take().unwrap()).lines();
+            while !tokio::time::timeout(DEADLINE, lines.next_line())
+                .await
+                .expect("no line came")
+                .unwrap()
+                .expect("it ended")
+                .contains("Waiting: ")
+            {}
+            let rest = tokio::spawn(async move {
+                let mut said = String::new();
+                while let Some(line) = lines.next_line().await.unwrap() {
+                    said.push_str(&line);
+                    said.push('\n');
+                }
+                said
+            });
+            waiting.push((git, rest));
+        }
+        building.accept();
+        assert!(finish(pushed).await.ok, "{wire:?}");
+        let asked = server.asked().await;
+        let newest = asked.push.commit.clone();
+        asked.accept();
+        let mut ends = Vec::new();
+        for (git, rest) in waiting {
+            ends.push((finish(git).await.ok, rest.await.unwrap()));
+        }
         server.nothing_asked();
-        // Nobody keeps the turn.
-        tree.commit("third.txt", b"3").await;
-        let third = tree.spawn(&["push", "landfall", "main"]);
-        server.asked().await.accept();
-        assert!(finish(third).await.ok, "{wire:?}");
+        let [(second_ok, second_said), (stranger_ok, stranger_said), (twin_ok, twin_said)] = &ends[..] else { panic!() };
+        assert!(*second_ok, "{wire:?}: {second_said}");
+        assert!(!stranger_ok && stranger_said.contains("moved to") && stranger_said.contains("Nothing was built"), "{stranger_said}");
+        assert!(stranger_said.contains("git pull --rebase landfall main"), "{stranger_said}");
+        assert!(*twin_ok && twin_said.contains("was deployed while this push waited"), "{twin_said}");
+        assert!(first.remote("refs/heads/main").await.contains(&newest), "{wire:?}: the branch is at what was built last");
+        server.no_quarantine().await;
     }
 }
 

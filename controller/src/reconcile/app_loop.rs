@@ -84,6 +84,9 @@ fn look(shared: &Shared, handle: &AppHandle, app: &DesiredApp) -> (Observed, Pla
     let observed = memory.observe(&containers, shared.routes.view(handle.app), &desired, &shared.clock);
     let plan = plan(&desired, &observed, shared.clock.now());
     let status = status::status(&desired, &observed, &memory);
+    if status.live {
+        memory.rush.live();
+    }
     (observed, plan, status)
 }
 

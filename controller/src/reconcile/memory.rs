@@ -69,6 +69,48 @@ pub(crate) struct Memory {
     pub(crate) abandoned: Vec<ContainerKey>,
     /// The newest release whose making is in the log.
     pub(crate) announced: Option<ReleaseVersion>,
+    pub(crate) rush: Rush,
+}
+
+/// Whether releases come faster than they can be started. Then most of them are never started: only the one that is still the newest after a
+/// moment of quiet.
+#[derive(Debug, Default)]
+pub(crate) struct Rush {
+    target: Option<ReleaseVersion>,
+    /// Since when that is the target.
+    since: Duration,
+    /// It was live, or has nothing to come up for.
+    was_live: bool,
+    /// Since when nothing of the newest release was started, for lack of quiet.
+    waits_since: Option<Duration>,
+}
+
+impl Rush {
+    /// Sees which release must run; says until when it is to be left alone.
+    pub(crate) fn until(
+        &mut self,
+        target: Option<ReleaseVersion>,
+        settings: &landfall_deploy::Settings,
+        now: Duration,
+    ) -> Option<Duration> {
+        if target != self.target {
+            if self.target.is_some() && !self.was_live {
+                self.waits_since.get_or_insert(now);
+            }
+            *self = Self { target, since: now, was_live: false, waits_since: self.waits_since };
+        }
+        Some((self.since + settings.quiet).min(self.waits_since? + settings.quiet_limit))
+    }
+
+    /// All of the target is up.
+    pub(crate) fn live(&mut self) {
+        (self.was_live, self.waits_since) = (true, None);
+    }
+
+    /// Something of the target is being started.
+    pub(crate) fn started(&mut self, now: Duration) {
+        self.waits_since = self.waits_since.map(|_| now);
+    }
 }
 
 impl Memory {
@@ -130,7 +172,9 @@ impl Memory {
                 observed.push(container(key.clone(), seen, State::Starting, &[], self.held.contains(key)));
             }
         }
-        Observed { containers: observed, router, crashes: self.crashes.clone() }
+        let target = desired.current.as_ref().map(|target| target.version);
+        let quiet_until = self.rush.until(target, &desired.settings, now);
+        Observed { containers: observed, router, quiet_until, crashes: self.crashes.clone() }
     }
 }
 
@@ -288,6 +332,28 @@ mod tests {
             memory.observe(std::slice::from_ref(&ended), RouterView::Away, &desired(), &clock).containers[0].told
         };
         assert_eq!([told(None), told(Some("d-0")), told(Some("d-1"))], [Told::Starting, Told::Starting, Told::Ended]);
+    }
+
+    #[test]
+    fn releases_that_come_too_fast_wait_for_quiet() {
+        let settings = landfall_deploy::Settings::default();
+        let (quiet, limit) = (settings.quiet, settings.quiet_limit);
+        let at = |ms| Duration::from_secs(1000) + Duration::from_millis(ms);
+        let mut rush = Rush::default();
+        let mut sees = |rush: &mut Rush, version, ms| rush.until(Some(ReleaseVersion(version)), &settings, at(ms));
+        assert_eq!(sees(&mut rush, 1, 0), None, "a server that starts is in no hurry");
+        rush.live();
+        assert_eq!(sees(&mut rush, 2, 10), None, "the first change starts at once");
+        rush.started(at(10));
+        assert_eq!(sees(&mut rush, 3, 60), Some(at(60) + quiet));
+        assert_eq!(sees(&mut rush, 3, 90), Some(at(60) + quiet));
+        assert_eq!(sees(&mut rush, 4, 100), Some(at(100) + quiet));
+        assert_eq!(sees(&mut rush, 99, 5_000), Some(at(60) + limit), "a stream without end is followed");
+        rush.started(at(5_060));
+        assert_eq!(sees(&mut rush, 100, 5_100), Some(at(5_100) + quiet));
+        rush.live();
+        assert_eq!(sees(&mut rush, 100, 7_000), None);
+        assert_eq!(sees(&mut rush, 101, 7_001), None);
     }
 
     #[test]

@@ -82,7 +82,10 @@ fn start(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredApp, mut la
     if let Some(launch) = &launch {
         labels.command = launch.command(&labels.dyno.process_type);
     }
-    handle.memory().expect(key.clone(), labels.clone(), shared.clock.now());
+    let mut memory = handle.memory();
+    memory.expect(key.clone(), labels.clone(), shared.clock.now());
+    memory.rush.started(shared.clock.now());
+    drop(memory);
     let (shared, handle, user_block) = (shared.clone(), handle.clone(), app.user_block);
     shared.tasks.clone().spawn(async move {
         let result = async {

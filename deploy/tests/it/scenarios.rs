@@ -179,6 +179,22 @@ fn rapid_releases_drop_half_started_dynos_of_the_ones_between() {
 }
 
 #[test]
+fn while_releases_rain_down_nothing_new_is_started_and_the_old_one_serves() {
+    let mut world = World::serving(1, 0);
+    let serving = world.observed.acknowledged();
+    for ms in 0..100 {
+        world.deploy(Nature::Good);
+        world.now += Duration::from_millis(ms);
+        world.observed.quiet_until = Some(world.now + world.desired.settings.quiet);
+        assert_eq!(world.plan().steps, vec![]);
+        assert_eq!(world.plan().wake_at, world.observed.quiet_until);
+        assert_eq!(world.observed.acknowledged(), serving);
+    }
+    world.now += world.desired.settings.quiet;
+    assert!(matches!(&world.plan().steps[..], [Step::StartDyno { release, .. }] if release.0 == 101));
+}
+
+#[test]
 fn an_old_dyno_that_crashes_while_its_successor_does_not_come_up_is_restarted() {
     let mut world = World::serving(1, 0);
     world.deploy(Nature::NeverListens);

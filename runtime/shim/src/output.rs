@@ -8,11 +8,11 @@ use landfall_runtime_wire::LogTarget;
 /// A line longer than this is cut here, so that an endless one needs no endless memory.
 const LONGEST: usize = 10_000;
 
-/// The two streams of one container, split into lines.
+/// The output of one container, split into lines.
 pub(crate) struct Output {
     writer: Option<SegmentWriter>,
     platform: LogIdentity,
-    partial: [Vec<u8>; 2],
+    partial: Vec<u8>,
     /// Lines lost since the last one that could be written.
     dropped: u64,
 }
@@ -29,12 +29,12 @@ impl Output {
             }
             None => None,
         };
-        Ok(Self { writer, platform, partial: [Vec::new(), Vec::new()], dropped: 0 })
+        Ok(Self { writer, platform, partial: Vec::new(), dropped: 0 })
     }
 
-    /// Takes bytes of stream 0 (stdout) or 1 (stderr); whole lines are appended.
-    pub(crate) fn take(&mut self, stream: usize, bytes: &[u8]) {
-        let mut partial = std::mem::take(&mut self.partial[stream]);
+    /// Takes bytes; whole lines are appended.
+    pub(crate) fn take(&mut self, bytes: &[u8]) {
+        let mut partial = std::mem::take(&mut self.partial);
         partial.extend_from_slice(bytes);
         let whole = partial.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let whole = if partial.len() - whole >= LONGEST { partial.len() } else { whole };
@@ -42,16 +42,14 @@ impl Output {
             self.append(&partial[..whole]);
             partial.drain(..whole);
         }
-        self.partial[stream] = partial;
+        self.partial = partial;
     }
 
-    /// The streams ended: what has no newline is a line too.
+    /// The output ended: what has no newline is a line too.
     pub(crate) fn finish(&mut self) {
-        for stream in 0..2 {
-            let rest = std::mem::take(&mut self.partial[stream]);
-            if !rest.is_empty() {
-                self.append(&rest);
-            }
+        let rest = std::mem::take(&mut self.partial);
+        if !rest.is_empty() {
+            self.append(&rest);
         }
         self.flush();
     }

@@ -55,14 +55,24 @@ impl Program {
         Self { terminal, ..Self::default() }
     }
 
-    /// Makes its three pipes. Without `input`, standard input is empty from the start.
-    pub(crate) fn make_pipes(&mut self, input: bool) -> Result<Ends> {
+    /// Makes one pipe for both its outputs, so that lines keep the order in which they were written. Its standard input is empty.
+    pub(crate) fn make_log_pipe(&mut self) -> Result<Ends> {
+        let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(call("make a pipe"));
+        let ((theirs_in, _), (ours_out, theirs_out)) = (pipe()?, pipe()?);
+        nonblocking(&ours_out)?;
+        let theirs_err = theirs_out.try_clone().map_err(|error| call("copy a descriptor")(crate::error::errno(&error)))?;
+        (self.output, self.started) = (Some(ours_out), true);
+        Ok([theirs_in, theirs_out, theirs_err])
+    }
+
+    /// Makes its three pipes.
+    pub(crate) fn make_pipes(&mut self) -> Result<Ends> {
         let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(call("make a pipe"));
         let ((theirs_in, ours_in), (ours_out, theirs_out), (ours_err, theirs_err)) = (pipe()?, pipe()?, pipe()?);
         for fd in [&ours_in, &ours_out, &ours_err] {
             nonblocking(fd)?;
         }
-        (self.input, self.output, self.errors, self.started) = (input.then_some(ours_in), Some(ours_out), Some(ours_err), true);
+        (self.input, self.output, self.errors, self.started) = (Some(ours_in), Some(ours_out), Some(ours_err), true);
         self.pump();
         Ok([theirs_in, theirs_out, theirs_err])
     }

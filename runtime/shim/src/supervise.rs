@@ -256,7 +256,7 @@ impl Shim {
 
     fn put(&mut self, id: u32, side: Side, bytes: Vec<u8>) {
         if id == MAIN && self.config.stdio == Stdio::Log {
-            return self.output.take(usize::from(side == Side::Err), &bytes);
+            return self.output.take(&bytes);
         }
         let Some(program) = self.programs.get_mut(&id) else { return };
         match program.client.and_then(|client| self.clients.get_mut(&client)) {
@@ -349,12 +349,11 @@ impl Shim {
         let process = &self.config.process;
         let env = process.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let (args, cwd) = (process.args.clone(), process.cwd.to_string_lossy().into_owned());
-        let (terminal, input) = match self.config.stdio {
-            Stdio::Terminal { size } => (Some((size.rows, size.cols)), true),
-            Stdio::Pipes => (None, true),
-            Stdio::Log => (None, false),
+        let terminal = match self.config.stdio {
+            Stdio::Terminal { size } => Some((size.rows, size.cols)),
+            Stdio::Pipes | Stdio::Log => None,
         };
-        self.launch(Run { id: MAIN, terminal, cwd, args, env }, input)?;
+        self.launch(Run { id: MAIN, terminal, cwd, args, env })?;
         if let Some(wall) = self.config.limits.wall_ms {
             self.kill_at = Some(Instant::now() + Duration::from_millis(wall));
         }
@@ -385,15 +384,20 @@ impl Shim {
         program.join(client);
         self.programs.insert(id, program);
         let terminal = spec.terminal.map(|size| (size.rows, size.cols));
-        self.launch(Run { id, terminal, cwd, args: spec.args, env }, true).inspect_err(|_| {
+        self.launch(Run { id, terminal, cwd, args: spec.args, env }).inspect_err(|_| {
             self.programs.remove(&id);
         })?;
         Ok(id)
     }
 
-    fn launch(&mut self, run: Run, input: bool) -> std::result::Result<(), String> {
+    fn launch(&mut self, run: Run) -> std::result::Result<(), String> {
         let Some(program) = self.programs.get_mut(&run.id) else { return Err("no such program".into()) };
-        let ends = if run.terminal.is_some() { None } else { Some(program.make_pipes(input).map_err(|error| error.to_string())?) };
+        let ends = match &self.config.stdio {
+            _ if run.terminal.is_some() => None,
+            Stdio::Log if run.id == MAIN => Some(program.make_log_pipe()),
+            _ => Some(program.make_pipes()),
+        };
+        let ends = ends.transpose().map_err(|error| error.to_string())?;
         let fds: Vec<i32> = ends.iter().flatten().map(AsRawFd::as_raw_fd).collect();
         tell(&mut self.channel, &ToInit::Run(run), &fds).map_err(|errno| format!("landfall-init does not answer: {}", errno.desc()))
     }
