@@ -111,7 +111,7 @@ impl From<landfall_store::StoreError> for ApiError {
         if status.is_server_error() {
             tracing::error!(error.chain = %chain(&error), "the store did not answer a request");
         }
-        Self::new(status, id, format!("{} {}", capitalised(&error.to_string()), capitalised(error.hint())))
+        Self::new(status, id, format!("{} {}", capitalised(&error.to_string()), capital(error.hint())))
     }
 }
 
@@ -134,12 +134,17 @@ impl From<landfall_model::UnknownSize> for ApiError {
     }
 }
 
-/// First letter upper case, and a full stop at the end.
-pub(crate) fn capitalised(text: &str) -> String {
+/// First letter upper case. What ends with something to type has no full stop: it would be typed too.
+fn capital(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    first + letters.as_str()
+}
+
+/// First letter upper case, and a full stop at the end.
+pub(crate) fn capitalised(text: &str) -> String {
     let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{first}{}{stop}", letters.as_str())
+    capital(text) + stop
 }
 
 impl IntoResponse for ApiError {

@@ -47,7 +47,7 @@ fn upload(instance: &Instance, dir: &Path) -> Result<String> {
     let source: serde_json::Value = serde_json::from_str(&instance.api_request("POST", "/sources", "{}")?.body)?;
     let url = |name: &str| source["source_blob"][name].as_str().map(str::to_owned).context("a URL");
     let tar = tempfile::NamedTempFile::new()?;
-    Run::new("tar", &["-czf", &tar.path().to_string_lossy(), "-C", &dir.to_string_lossy(), "."]).ok()?;
+    Run::new("tar", &["--exclude=.git", "-czf", &tar.path().to_string_lossy(), "-C", &dir.to_string_lossy(), "."]).ok()?;
     let put = url("put_url")?;
     let path = put.split_once(&instance.api.to_string()).context("our address")?.1;
     let put = http::request(instance.api, "PUT", "127.0.0.1", path, &[], &std::fs::read(tar.path())?)?;
@@ -70,7 +70,11 @@ pub(crate) fn builds_that_wait() -> Result<()> {
     };
     let builds = (0..10).map(|_| id(&build(&slow)?)).collect::<Result<Vec<_>>>()?;
     let full = build(&slow)?;
-    ensure!(full.status == 409 && full.body.contains("landfall builds:cancel"), "{full:?}");
+    ensure!(
+        full.status == 409 && full.body.contains("landfall builds:cancel"),
+        "{full:?}\n{}",
+        app.landfall(&["builds:info", &builds[0]]).done()?.all()
+    );
     let output = |id: &str| app.landfall(&["builds:info", id]).done().map(|done| done.all());
     eventually(Duration::from_secs(60), || {
         if output(&builds[0])?.contains("build-is-sleeping") { Ok(()) } else { bail!("{}", output(&builds[0])?) }
