@@ -46,7 +46,7 @@ impl Units {
         ROLES.iter().map(|role| self.role(role.name)).collect()
     }
 
-    /// The cgroup all dynos are under. It is below a unit that systemd has delegated: anywhere else systemd may switch controllers off again.
+    /// The cgroup all dynos are under. It is below a unit that systemd has delegated: everywhere else the tree is its own.
     pub(crate) fn cgroup_parent(&self) -> PathBuf {
         Path::new("system.slice").join(self.main()).join("dynos")
     }
