@@ -113,7 +113,8 @@ impl Builds {
 
     /// Builds, releases and rolls out, telling `lines`. An error refuses the push: nothing of it runs, and its text says why.
     pub async fn run(&self, job: Job, app: App, lines: Lines, cancel: CancellationToken) -> Result<(), PushRefused> {
-        let ended = CancellationToken::new();
+        // Whoever cancels the build cuts off nobody who waits for it: they are told.
+        let (ended, cancel) = (CancellationToken::new(), cancel.child_token());
         self.running().insert(job.build, Running { cancel: cancel.clone(), ended: ended.clone() });
         let _ended = ended.drop_guard();
         let held = self.shared().image_holds.releasing(job.build);
