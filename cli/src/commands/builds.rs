@@ -11,7 +11,8 @@ use crate::output::{self, printable, text, when};
 fn newest_first(client: &Client, app: &AppArg) -> Result<Vec<Value>> {
     let builds = client.get(&format!("/apps/{}/builds", app_name(app)?))?;
     let mut builds = builds.as_array().cloned().unwrap_or_default();
-    builds.sort_by(|a, b| text(b, "/created_at").cmp(text(a, "/created_at")));
+    // Times are told in whole seconds; the ids of builds are in the order they were made in.
+    builds.sort_by_key(|build| std::cmp::Reverse((text(build, "/created_at").to_owned(), text(build, "/id").to_owned())));
     Ok(builds)
 }
 

@@ -41,7 +41,8 @@ impl Places {
     }
 
     fn insert(&self, places: &mut HashMap<BuildId, Taken>, app: AppId, build: BuildId, cancel: CancellationToken) -> Place {
-        let ended = CancellationToken::new();
+        // Whoever cancels the build cuts off nobody who waits for it: they are told.
+        let (ended, cancel) = (CancellationToken::new(), cancel.child_token());
         places.insert(build, Taken { app, cancel: cancel.clone(), ended: ended.clone() });
         Place { places: self.clone(), build, cancel, _ended: ended.drop_guard() }
     }
