@@ -86,9 +86,12 @@ pub(crate) fn builds_that_wait() -> Result<()> {
     }
     id(&build(&good)?)?;
     app.answers(200)?;
-    let taken = std::fs::read_dir(instance.data_dir().join("uploads"))?.flatten();
-    let taken = taken.filter(|entry| entry.path().extension().is_some_and(|end| end == "build")).count();
-    ensure!(taken == 0, "{taken} uploads were left by builds");
+    // Each goes when the rollout of its build has ended.
+    eventually(Duration::from_secs(60), || {
+        let uploads = std::fs::read_dir(instance.data_dir().join("uploads"))?.flatten();
+        let taken: Vec<_> = uploads.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "build")).collect();
+        if taken.is_empty() { Ok(()) } else { bail!("{taken:?} were left by builds") }
+    })?;
     let log = instance.landfall(&["audit", "--json"]).ok()?.stdout;
     let log: serde_json::Value = serde_json::from_str(&log)?;
     let deploy = log.as_array().into_iter().flatten().find(|entry| entry["action"] == "deploy").context("the deploy")?;
