@@ -51,7 +51,9 @@ pub struct AgentLimits {
     pub watch_backlog: usize,
     /// Writable bytes of a container that asked for no limit. Default 10 GiB.
     pub disk_bytes: u64,
-    /// How often the sizes of writable roots are looked at. Default 1 s.
+    /// Most files of a build. Default 1,000,000.
+    pub build_files: u64,
+    /// How often the disk is looked at (and a writable root measured, if it could be full). Default 1 s.
     pub disk_check: Duration,
     /// A build ends when the disk has fewer bytes free. Default 256 MiB.
     pub disk_reserve: u64,
@@ -66,7 +68,8 @@ impl Default for AgentLimits {
             connections: 1024,
             concurrent_starts: 8,
             watch_backlog: 1024,
-            disk_bytes: 10 << 30,
+            disk_bytes: 4 << 30,
+            build_files: 1_000_000,
             disk_check: Duration::from_secs(1),
             disk_reserve: 256 << 20,
             stack_timeout: Duration::from_mins(30),

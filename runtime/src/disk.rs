@@ -1,11 +1,14 @@
 //! Trees on disk: removing, copying, measuring. Links are never followed.
 
 mod copy;
+mod held;
 mod measure;
+mod meter;
 mod remove;
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
@@ -13,9 +16,17 @@ use rustix::fs::{self as rfs, Mode, OFlags};
 
 use crate::fault::{Doing as _, Result};
 
-pub(crate) use copy::{Owner, copy_tree};
-pub(crate) use measure::usage;
+pub(crate) use copy::{Owner, copy_open, copy_tree};
+pub(crate) use held::held_open;
+pub(crate) use measure::{DEEPEST, Usage, usage};
+pub(crate) use meter::{Allowance, Meter, Sampler};
 pub(crate) use remove::remove_tree;
+
+/// How a directory of a stranger is opened.
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// How names of a stranger are followed: down, and through no link.
+const BENEATH: rfs::ResolveFlags = rfs::ResolveFlags::BENEATH.union(rfs::ResolveFlags::NO_SYMLINKS).union(rfs::ResolveFlags::NO_MAGICLINKS);
 
 /// A directory only root may look into.
 pub(crate) fn private_dir(path: &Path) -> Result<()> {
@@ -60,14 +71,23 @@ pub(crate) fn make_dirs(root: &Path, path: &Path, owner: u32) -> io::Result<std:
     Ok(at)
 }
 
+/// A real directory below `root`, without a link on the way to it. `None` if there is none, or a link.
+pub(crate) fn dir_inside(root: &Path, path: &Path) -> io::Result<Option<OwnedFd>> {
+    let root = rfs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    match rfs::openat2(&root, path, DIRECTORY, Mode::empty(), BENEATH) {
+        Ok(dir) => Ok(Some(dir)),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// A regular file below `root` of at most `max` bytes; no component may be a link. `None` if there is none.
 pub(crate) fn read_inside(root: &Path, path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
     use std::io::Read as _;
     let path = path.strip_prefix("/").unwrap_or(path);
     let dir = rfs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let resolve = rfs::ResolveFlags::BENEATH | rfs::ResolveFlags::NO_SYMLINKS | rfs::ResolveFlags::NO_MAGICLINKS;
-    let file = match rfs::openat2(&dir, path, flags, Mode::empty(), resolve) {
+    let file = match rfs::openat2(&dir, path, flags, Mode::empty(), BENEATH) {
         Ok(file) => fs::File::from(file),
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
         Err(error) => return Err(error.into()),

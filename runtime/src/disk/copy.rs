@@ -9,6 +9,8 @@ use std::path::Path;
 
 use rustix::fs::{self as rfs, AtFlags, FileType, Mode, OFlags};
 
+use super::DIRECTORY;
+
 /// Whose files copies are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Owner {
@@ -22,15 +24,17 @@ pub(crate) enum Owner {
 /// sockets and fifos are left out. `to` must not exist or be an empty directory of ours. The source is walked by descriptors, so its owner
 /// cannot lead us out of it by swapping a directory for a link. Blocks are shared where the file system can.
 pub(crate) fn copy_tree(from: &Path, to: &Path, owner: Owner) -> io::Result<()> {
-    let dir = rfs::open(from, DIRECTORY, Mode::empty())?;
-    let stat = rfs::fstat(&dir)?;
-    copy_dir(&dir, to, owner, &mut Linked::new())?;
+    copy_open(&rfs::open(from, DIRECTORY, Mode::empty())?, to, owner)
+}
+
+/// As [`copy_tree`], of a directory that is open already.
+pub(crate) fn copy_open(from: &OwnedFd, to: &Path, owner: Owner) -> io::Result<()> {
+    let stat = rfs::fstat(from)?;
+    copy_dir(from, to, owner, &mut Linked::new())?;
     settle_copy(to, &stat, owner)
 }
 
 type Linked = std::collections::HashMap<(u64, u64), std::path::PathBuf>;
-
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 fn copy_dir(from: &OwnedFd, to: &Path, owner: Owner, linked: &mut Linked) -> io::Result<()> {
     match fs::create_dir(to) {

@@ -152,7 +152,7 @@ fn busybox(dir: &Path) -> PathBuf {
     std::fs::copy("/bin/busybox", root.join("bin/busybox")).expect("apt-get install busybox-static");
     for tool in [
         "sh", "cat", "echo", "sleep", "nc", "wget", "nslookup", "id", "ls", "mkdir", "touch", "dd", "rm", "ip", "kill", "test", "true",
-        "stty", "httpd", "trap",
+        "stty", "httpd", "trap", "ln", "truncate",
     ] {
         let _there = std::os::unix::fs::symlink("busybox", root.join("bin").join(tool));
     }
