@@ -55,6 +55,10 @@ pub struct AgentLimits {
     pub build_files: u64,
     /// How often the disk is looked at (and a writable root measured, if it could be full). Default 1 s.
     pub disk_check: Duration,
+    /// How often the memory of containers with a quota is looked at, and how often one that is over it is told so. Default 20 s, Heroku's.
+    pub memory_check: Duration,
+    /// Most bytes of output a container logs in a second; more is dropped and counted. Default 16 MiB, some 200,000 lines.
+    pub log_bytes_per_second: u64,
     /// A build ends when the disk has fewer bytes free. Default 256 MiB.
     pub disk_reserve: u64,
     /// Longest time a stack may take. Default 30 min.
@@ -71,6 +75,8 @@ impl Default for AgentLimits {
             disk_bytes: 4 << 30,
             build_files: 1_000_000,
             disk_check: Duration::from_secs(1),
+            memory_check: Duration::from_secs(20),
+            log_bytes_per_second: 16 << 20,
             disk_reserve: 256 << 20,
             stack_timeout: Duration::from_mins(30),
         }

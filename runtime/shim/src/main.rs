@@ -19,6 +19,7 @@ mod listen;
 mod output;
 mod places;
 mod program;
+mod rate;
 mod requests;
 mod root;
 mod seccomp;
@@ -73,7 +74,7 @@ fn launch(config: ShimConfig) -> Result<(), String> {
 
 fn daemon(config: ShimConfig, mut launcher: std::fs::File) -> i32 {
     let made = detach().and_then(|signals| {
-        let output = output::Output::open(config.log.as_ref(), &config.id)?;
+        let output = output::Output::open(config.log.as_ref(), &config.id, config.log_bytes_per_second)?;
         let created = setup::create(&config).map_err(|error| {
             setup::undo(&config);
             error.to_string()

@@ -72,6 +72,7 @@ fn config(init: &Path, dir: &Path) -> Result<ShimConfig, String> {
         hosts: None,
         resolv_conf: None,
         oci_runtime: None,
+        log_bytes_per_second: None,
     })
 }
 

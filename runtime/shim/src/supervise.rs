@@ -137,7 +137,7 @@ impl Shim {
                 sources.push((Source::Input(*id), fd.as_fd(), PollFlags::POLLOUT));
             }
         }
-        let next = [self.kill_at, self.look_at.map(|(at, _)| at)].into_iter().flatten().min();
+        let next = [self.kill_at, self.look_at.map(|(at, _)| at), self.output.due()].into_iter().flatten().min();
         let timeout = match next {
             // Rounded up: poll counts in milliseconds, and waking early would spin.
             Some(at) => {
@@ -335,6 +335,16 @@ impl Shim {
             joined.client = None;
             if program != MAIN {
                 self.signal(program, Signal::SIGHUP as i32);
+    /// Lines of the platform: in the log, or for whoever is attached.
+    pub(crate) fn note(&mut self, lines: &[String]) {
+        if self.config.stdio == Stdio::Log {
+            return self.output.note(lines);
+        }
+        let end = if matches!(self.config.stdio, Stdio::Terminal { .. }) { "\r\n" } else { "\n" };
+        let text: String = lines.iter().map(|line| format!(" !     {line}{end}")).collect();
+        self.put(MAIN, Side::Err, text.into_bytes());
+    }
+
             }
         }
     }

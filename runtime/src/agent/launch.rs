@@ -146,6 +146,7 @@ fn describe(core: &Core, record: &Record, ip: std::net::Ipv4Addr, plan: Plan) ->
         log: plan.log,
         port: plan.port,
         files: plan.files,
+        log_bytes_per_second: Some(config.limits.log_bytes_per_second),
         root: RootRecipe { lowers: plan.lowers, upper, work, source: None, volatile: true },
         user_base: plan
             .user_block

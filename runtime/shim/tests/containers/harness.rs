@@ -54,7 +54,10 @@ impl Container {
         let bin = dir.path().join("layer/bin");
         std::fs::create_dir_all(&bin).unwrap();
         std::fs::copy("/bin/busybox", bin.join("busybox")).expect("busybox-static is needed: apt-get install busybox-static");
-        for name in ["sh", "cat", "sleep", "id", "nc", "stty", "tty", "touch", "dd", "grep", "ls", "true", "kill", "readlink"] {
+        for name in [
+            "sh", "cat", "sleep", "id", "nc", "stty", "tty", "touch", "dd", "grep", "ls", "true", "kill", "readlink", "yes", "head",
+            "sort", "seq",
+        ] {
             std::os::unix::fs::symlink("busybox", bin.join(name)).unwrap();
         }
         for name in ["shim", "container"] {
@@ -83,6 +86,7 @@ impl Container {
                 work: at("container/work"),
                 source: None,
                 volatile: true,
+            log_bytes_per_second: None,
             },
             user_base: 1_000_000 + 65_536 * (number() % 1000),
             cgroup_parent: format!("/landfall-shim-tests-{}", number()).into(),
