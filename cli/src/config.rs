@@ -40,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) network: Network,
     /// How containers run.
     pub(crate) engine: Engine,
+    /// Dynos.
+    pub(crate) dyno: Dyno,
     /// Builds.
     pub(crate) build: Build,
     /// Base images.
@@ -116,9 +118,20 @@ pub(crate) struct Engine {
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
+pub(crate) struct Dyno {
+    /// Disk of one dyno.
+    pub(crate) disk_mib: u64,
+    /// Output of one dyno that is logged.
+    pub(crate) log_mib_per_second: u64,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct Build {
     /// Memory of one build.
     pub(crate) memory_mib: u64,
+    /// Disk of one build.
+    pub(crate) disk_mib: u64,
     /// Longest build.
     pub(crate) minutes: u64,
     /// Builds at once.
@@ -180,6 +193,7 @@ impl Default for Config {
             store: Store::default(),
             network: Network::default(),
             engine: Engine::default(),
+            dyno: Dyno::default(),
             build: Build::default(),
             stack: Stack::default(),
             keep: Keep::default(),
@@ -193,11 +207,19 @@ impl Default for Router {
     }
 }
 
+impl Default for Dyno {
+    fn default() -> Self {
+        // 4 GiB: room for uploads on their way and caches, and ten runaway dynos still fit a small disk. 16 MiB a second: 200,000 lines.
+        Self { disk_mib: 4096, log_mib_per_second: 16 }
+    }
+}
+
 impl Default for Build {
     fn default() -> Self {
         // 2 GiB: `npm ci` of a middling app peaks above 1 GiB. 15 minutes: Heroku's own limit.
         Self {
             memory_mib: 2048,
+            disk_mib: 4096,
             minutes: 15,
             at_once: 1,
             ca_bundle: None,
@@ -224,7 +246,7 @@ impl Default for Stack {
 }
 
 /// Tables of the file, for finding keys in the environment.
-const TABLES: &[&str] = &["api", "ssh", "router", "store", "network", "engine", "build", "stack", "keep"];
+const TABLES: &[&str] = &["api", "ssh", "router", "store", "network", "engine", "dyno", "build", "stack", "keep"];
 
 impl Config {
     /// File, environment and flags together. An absent file means all defaults.
@@ -292,8 +314,11 @@ impl Config {
         if let Some(bundle) = self.build.ca_bundle.as_ref().filter(|bundle| !bundle.is_file()) {
             problems.push(format!("build.ca_bundle = {:?}: no such file", bundle.display()));
         }
-        if self.build.at_once == 0 || self.build.minutes == 0 || self.build.memory_mib < 128 {
-            problems.push("build: at_once and minutes must be at least 1, memory_mib at least 128".into());
+        if self.build.at_once == 0 || self.build.minutes == 0 || self.build.memory_mib < 128 || self.build.disk_mib < 64 {
+            problems.push("build: at_once and minutes must be at least 1, memory_mib at least 128, disk_mib at least 64".into());
+        }
+        if self.dyno.disk_mib < 16 || self.dyno.log_mib_per_second == 0 {
+            problems.push("dyno: disk_mib must be at least 16, log_mib_per_second at least 1".into());
         }
         let keep = &self.keep;
         let least =

@@ -5,6 +5,7 @@
 mod adopt;
 mod attach;
 mod builds;
+mod cgroup;
 mod commit;
 mod launch;
 mod monitor;
@@ -15,6 +16,7 @@ mod shim;
 mod spec;
 mod stacks;
 mod teardown;
+mod watch;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
@@ -89,6 +91,13 @@ async fn accept(core: &Arc<Core>, listener: UnixListener) {
     loop {
         let Ok(slot) = slots.clone().acquire_owned().await else { return };
         let stream = tokio::select! {
+    core.tasks.spawn(watch::run(core.clone()));
+    let core_of_task = core.clone();
+    core.tasks.spawn(async move {
+        if let Err(error) = core_of_task.sandbox_holds().await {
+            tracing::error!(%error, "the sandbox did not pass its self-test");
+        }
+    });
             () = core.shutdown.cancelled() => return,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,

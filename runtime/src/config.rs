@@ -49,7 +49,7 @@ pub struct AgentLimits {
     pub concurrent_starts: usize,
     /// Events a slow watcher may be behind before it is cut off. Default 1,024.
     pub watch_backlog: usize,
-    /// Writable bytes of a container that asked for no limit. Default 10 GiB.
+    /// Writable bytes of a container that asked for no limit, and one file for every 16 KiB of them. Default 4 GiB.
     pub disk_bytes: u64,
     /// Most files of a build. Default 1,000,000.
     pub build_files: u64,

@@ -45,6 +45,7 @@ pub(super) fn record(
     labels: std::collections::BTreeMap<String, String>,
     image: &str,
     port: Option<u16>,
+    limits: &Limits,
     build: bool,
 ) -> Record {
     let now = now_ms();
@@ -57,14 +58,14 @@ pub(super) fn record(
         started_at_ms: now,
         changed_at_ms: now,
     };
-    Record { info, image: image.to_owned(), port, build }
+    Record { info, image: image.to_owned(), port, build, limits: Some(limits.clone()) }
 }
 
 /// Answers a start request. The same id again waits for the first start and gives its container.
 pub(super) async fn start(core: Arc<Core>, spec: ContainerSpec) -> Result<ContainerInfo> {
     let id = spec.id.clone();
     let image = core.store.image(&spec.image)?;
-    let mut record = record(id.clone(), spec.labels, &image.info.digest, spec.port, false);
+    let mut record = record(id.clone(), spec.labels, &image.info.digest, spec.port, &spec.limits, false);
     let Some(_held) = core.registry.reserve(&mut record)? else {
         if let Some(operation) = core.registry.operation(&id) {
             let _first_start = operation.lock().await;
@@ -145,8 +146,8 @@ fn describe(core: &Core, record: &Record, ip: std::net::Ipv4Addr, plan: Plan) ->
         stdio: plan.stdio,
         log: plan.log,
         port: plan.port,
-        files: plan.files,
         log_bytes_per_second: Some(config.limits.log_bytes_per_second),
+        files: plan.files,
         root: RootRecipe { lowers: plan.lowers, upper, work, source: None, volatile: true },
         user_base: plan
             .user_block
