@@ -111,6 +111,7 @@ pub(super) async fn launch(core: &Arc<Core>, record: &Record, plan: Plan) -> Res
 async fn create(core: &Arc<Core>, record: &Record, plan: Plan) -> Result<()> {
     let id = record.info.id.clone();
     let ip = record.info.ip.ok_or_else(|| fault(FaultCode::Internal, "a container without address"))?;
+    core.sandbox_holds().await?;
     let _turn = core.starts.acquire().await.map_err(|_| fault(FaultCode::Busy, "the agent is ending"))?;
     let (core_of_work, record_of_work) = (core.clone(), record.clone());
     let config_file = blocking(move || describe(&core_of_work, &record_of_work, ip, plan)).await?;
@@ -145,8 +146,8 @@ fn describe(core: &Core, record: &Record, ip: std::net::Ipv4Addr, plan: Plan) ->
         limits: plan.limits,
         stdio: plan.stdio,
         log: plan.log,
-        port: plan.port,
         log_bytes_per_second: Some(config.limits.log_bytes_per_second),
+        port: plan.port,
         files: plan.files,
         root: RootRecipe { lowers: plan.lowers, upper, work, source: None, volatile: true },
         user_base: plan

@@ -80,7 +80,7 @@ fn ids_on_disk_are_the_containers_own() {
 #[test]
 fn the_self_test_finds_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let output = Command::new(SHIM).arg("selftest").arg(init()).arg(dir.path()).output().unwrap();
+    let output = Command::new(SHIM).arg("selftest").arg(init()).args([dir.path(), dir.path()]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains(" 0 surprises"), "{said}{}", String::from_utf8_lossy(&output.stderr));
 }
