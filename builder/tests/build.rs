@@ -172,6 +172,7 @@ async fn every_failure_has_words_and_leaves_nothing() {
         SandboxEnd { code: 137, oom: true, killed: None },
         killed(Killed::Time),
         killed(Killed::Disk),
+        killed(Killed::Tree),
         killed(Killed::HostDisk),
         killed(Killed::Shim),
     ] {

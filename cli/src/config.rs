@@ -40,10 +40,10 @@ pub(crate) struct Config {
     pub(crate) network: Network,
     /// How containers run.
     pub(crate) engine: Engine,
+    /// Dynos.
+    pub(crate) dyno: Dyno,
     /// Builds.
     pub(crate) build: Build,
-    /// How long dynos may take.
-    pub(crate) dyno: Dyno,
     /// Base images.
     pub(crate) stack: Stack,
     /// How much of the past is kept.
@@ -122,9 +122,26 @@ pub(crate) struct Engine {
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
+pub(crate) struct Dyno {
+    /// Disk of one dyno.
+    pub(crate) disk_mib: u64,
+    /// Output of one dyno that is logged.
+    pub(crate) log_mib_per_second: u64,
+    /// From its start until a web dyno listens (R10).
+    pub(crate) boot_seconds: u64,
+    /// From SIGTERM to SIGKILL (R12).
+    pub(crate) stop_seconds: u64,
+    /// Longest release phase and postdeploy script.
+    pub(crate) release_minutes: u64,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct Build {
     /// Memory of one build.
     pub(crate) memory_mib: u64,
+    /// Disk of one build.
+    pub(crate) disk_mib: u64,
     /// Longest build.
     pub(crate) minutes: u64,
     /// Builds at once.
@@ -143,17 +160,6 @@ pub(crate) struct Build {
     pub(crate) https_proxy: Option<String>,
     /// Hosts without proxy.
     pub(crate) no_proxy: Option<String>,
-}
-
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Dyno {
-    /// From its start until a web dyno listens (R10).
-    pub(crate) boot_seconds: u64,
-    /// From SIGTERM to SIGKILL (R12).
-    pub(crate) stop_seconds: u64,
-    /// Longest release phase and postdeploy script.
-    pub(crate) release_minutes: u64,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -199,8 +205,8 @@ impl Default for Config {
             store: Store::default(),
             network: Network::default(),
             engine: Engine::default(),
-            build: Build::default(),
             dyno: Dyno::default(),
+            build: Build::default(),
             stack: Stack::default(),
             keep: Keep::default(),
         }
@@ -213,11 +219,20 @@ impl Default for Router {
     }
 }
 
+impl Default for Dyno {
+    fn default() -> Self {
+        // 4 GiB: room for uploads on their way and caches, and ten runaway dynos still fit a small disk. 16 MiB a second: 200,000 lines.
+        // The times are Heroku's; its release phase may take an hour too.
+        Self { disk_mib: 4096, log_mib_per_second: 16, boot_seconds: 60, stop_seconds: 30, release_minutes: 60 }
+    }
+}
+
 impl Default for Build {
     fn default() -> Self {
         // 2 GiB: `npm ci` of a middling app peaks above 1 GiB. 15 minutes: Heroku's own limit.
         Self {
             memory_mib: 2048,
+            disk_mib: 4096,
             minutes: 15,
             at_once: 1,
             push_mib: 512,
@@ -228,13 +243,6 @@ impl Default for Build {
             https_proxy: None,
             no_proxy: None,
         }
-    }
-}
-
-impl Default for Dyno {
-    fn default() -> Self {
-        // Heroku's numbers; its release phase may take an hour too.
-        Self { boot_seconds: 60, stop_seconds: 30, release_minutes: 60 }
     }
 }
 
@@ -252,7 +260,7 @@ impl Default for Stack {
 }
 
 /// Tables of the file, for finding keys in the environment.
-const TABLES: &[&str] = &["api", "ssh", "router", "store", "network", "engine", "build", "dyno", "stack", "keep"];
+const TABLES: &[&str] = &["api", "ssh", "router", "store", "network", "engine", "dyno", "build", "stack", "keep"];
 
 impl Config {
     /// File, environment and flags together. An absent file means all defaults.
@@ -323,12 +331,18 @@ impl Config {
         if let Some(bundle) = self.build.ca_bundle.as_ref().filter(|bundle| !bundle.is_file()) {
             problems.push(format!("build.ca_bundle = {:?}: no such file", bundle.display()));
         }
-        if self.build.at_once == 0 || self.build.minutes == 0 || self.build.push_mib == 0 || self.build.memory_mib < 128 {
-            problems.push("build: at_once, minutes and push_mib must be at least 1, memory_mib at least 128".into());
+        if self.build.at_once == 0 || self.build.minutes == 0 || self.build.push_mib == 0 {
+            problems.push("build: at_once, minutes and push_mib must be at least 1".into());
+        }
+        if self.build.memory_mib < 128 || self.build.disk_mib < 64 {
+            problems.push("build: memory_mib must be at least 128, disk_mib at least 64".into());
         }
         let dyno = &self.dyno;
-        if [dyno.boot_seconds, dyno.stop_seconds, dyno.release_minutes].contains(&0) {
+        if [dyno.boot_seconds, dyno.stop_seconds, dyno.release_minutes, dyno.log_mib_per_second].contains(&0) {
             problems.push("dyno: every number must be at least 1".into());
+        }
+        if dyno.disk_mib < 16 {
+            problems.push("dyno: disk_mib must be at least 16".into());
         }
         let keep = &self.keep;
         let least =

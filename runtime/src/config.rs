@@ -50,10 +50,16 @@ pub struct AgentLimits {
     pub concurrent_starts: usize,
     /// Events a slow watcher may be behind before it is cut off. Default 1,024.
     pub watch_backlog: usize,
-    /// Writable bytes of a container that asked for no limit. Default 10 GiB.
+    /// Writable bytes of a container that asked for no limit, and one file for every 16 KiB of them. Default 4 GiB.
     pub disk_bytes: u64,
-    /// How often the sizes of writable roots are looked at. Default 1 s.
+    /// Most files of a build. Default 1,000,000.
+    pub build_files: u64,
+    /// How often the disk is looked at (and a writable root measured, if it could be full). Default 1 s.
     pub disk_check: Duration,
+    /// How often the memory of containers with a quota is looked at, and how often one that is over it is told so. Default 20 s, Heroku's.
+    pub memory_check: Duration,
+    /// Most bytes of output a container logs in a second; more is dropped and counted. Default 16 MiB, some 200,000 lines.
+    pub log_bytes_per_second: u64,
     /// A build ends when the disk has fewer bytes free. Default 256 MiB.
     pub disk_reserve: u64,
     /// Longest time a stack may take. Default 30 min.
@@ -67,8 +73,11 @@ impl Default for AgentLimits {
             connections: 1024,
             concurrent_starts: 8,
             watch_backlog: 1024,
-            disk_bytes: 10 << 30,
+            disk_bytes: 4 << 30,
+            build_files: 1_000_000,
             disk_check: Duration::from_secs(1),
+            memory_check: Duration::from_secs(20),
+            log_bytes_per_second: 16 << 20,
             disk_reserve: 256 << 20,
             stack_timeout: Duration::from_mins(30),
         }

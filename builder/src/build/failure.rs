@@ -44,6 +44,9 @@ pub enum BuildFailure {
         /// The limit.
         mib: u64,
     },
+    /// Over the number of files, or nested too deep.
+    #[error("the build left too many files, or nests directories too deep")]
+    TreeTooLarge,
     /// The machine's disk is full.
     #[error("this machine's disk is full")]
     HostDiskFull,
@@ -66,6 +69,7 @@ impl BuildFailure {
             Self::OutOfTime { .. } => "build_timeout",
             Self::OutOfMemory { .. } => "build_memory",
             Self::OutOfDisk { .. } => "build_disk",
+            Self::TreeTooLarge => "build_files",
             Self::HostDiskFull => "disk_full",
             Self::Cancelled => "cancelled",
             Self::Platform(_) => "platform",
@@ -106,9 +110,14 @@ impl BuildFailure {
             Self::OutOfDisk { mib } => {
                 return vec![
                     format!("Push rejected, the build wrote more than {mib} MB and was ended."),
-                    "Make the build leaner (fewer dependencies, .slugignore), or ask the operator to allow more.".to_owned(),
+                    "Make the build leaner (fewer dependencies, .slugignore). The operator can allow more with build.disk_mib in landfall.toml."
+                        .to_owned(),
                 ];
             }
+            Self::TreeTooLarge => &[
+                "Push rejected, the build left more files than an image may have, or directories nested too deep.",
+                "See what it makes with: landfall builds:output, and leave out what the app does not need.",
+            ],
             Self::HostDiskFull => &[
                 "Push rejected, this machine's disk is full. Running apps are not touched.",
                 "The operator can see what fills it with: landfall doctor",

@@ -19,6 +19,7 @@ pub(super) fn judge(end: SandboxEnd, config: &BuildConfig) -> Result<(), BuildFa
     match (end.killed, end.oom, end.code) {
         (Some(Killed::Time), ..) => Err(BuildFailure::OutOfTime { minutes: config.wall.as_secs().div_ceil(60) }),
         (Some(Killed::Disk), ..) => Err(BuildFailure::OutOfDisk { mib: config.disk_bytes / MIB }),
+        (Some(Killed::Tree), ..) => Err(BuildFailure::TreeTooLarge),
         (Some(Killed::HostDisk), ..) => Err(BuildFailure::HostDiskFull),
         (Some(Killed::Shim), ..) => Err(BuildFailure::Platform("The build's supervisor ended unexpectedly.".to_owned())),
         (None, _, 0) => Ok(()),

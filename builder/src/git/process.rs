@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use rustix::process::{Resource, Rlimit, prlimit};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use super::GitService;
@@ -16,6 +17,14 @@ use crate::hook::{PendingGuard, SOCKET_ENV, TOKEN_ENV};
 
 /// How long git may take to end by itself once its peer is gone. (Ended by a signal, it leaves its quarantine behind; by itself, it does not.)
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Memory of one git process that receives, beside the files it maps. Objects up to the limit of a source pass by it in pieces; what a delta
+/// blows up beyond this is no source.
+const RECEIVE_MEMORY: u64 = 2 << 30;
+/// CPU time of one git process, in seconds: indexing the largest push takes a tenth of it.
+const CPU_SECONDS: u64 = 900;
+/// From this size on git handles an object in pieces.
+const BIG_FILE: &str = "32m";
 
 /// How the protocol is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +89,8 @@ pub(super) fn start(
     }
     let set = |key: &str, value: &str| ["-c".to_owned(), format!("{key}={value}")];
     command.args(set("safe.directory", &repo.display().to_string())).args(set("credential.helper", "")).args(set("gc.auto", "0"));
-    // A larger file is written as it comes instead of being held in memory, twice.
-    command.args(set("core.bigFileThreshold", "8m")).args(set("pack.windowMemory", "64m")).args(set("pack.threads", "1"));
+    // What is packed for a fetch takes bounded memory.
+    command.args(set("pack.windowMemory", "64m")).args(set("pack.threads", "1"));
     command.args(set("transfer.hideRefs", "refs/landfall")).args(set("core.hooksPath", &config.hooks.display().to_string()));
     match service {
         GitService::ReceivePack => {
@@ -97,6 +106,7 @@ pub(super) fn start(
                 .args(set("receive.procReceiveRefs", "refs/heads/master"))
                 // What CI services check out is half a history: enough to build from.
                 .args(set("receive.shallowUpdate", "true"))
+                .args(set("core.bigFileThreshold", BIG_FILE))
                 .args(set("receive.advertisePushOptions", "false"))
                 // The hook refuses this in words; this is the second lock.
                 .args(set("receive.denyDeleteCurrent", "refuse"))
@@ -113,6 +123,7 @@ pub(super) fn start(
     }
     command.arg("--").arg(repo).process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
+    limit(&child, service);
     let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     Ok(GitChild { child: Some(child), group, stdin, stdout, stderr, push, _place: place })
@@ -128,6 +139,19 @@ fn hook_is_there(hooks: &Path) -> io::Result<()> {
         Ok(_) => return Ok(()),
     };
     Err(io::Error::other(format!("the hook {} cannot be used: {problem}; install Landfall again", path.display())))
+}
+
+/// Before it has read a byte; whatever it starts inherits them. A git that is gone already needs none.
+fn limit(child: &Child, service: GitService) {
+    let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw) else { return };
+    let hard = |most| Rlimit { current: Some(most), maximum: Some(most) };
+    let mut limits = vec![(Resource::Cpu, CPU_SECONDS), (Resource::Core, 0)];
+    if service == GitService::ReceivePack {
+        limits.push((Resource::Data, RECEIVE_MEMORY));
+    }
+    for (resource, most) in limits {
+        let _gone = prlimit(Some(pid), resource, hard(most));
+    }
 }
 
 impl GitChild {

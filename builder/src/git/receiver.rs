@@ -63,12 +63,16 @@ impl Receiver {
                 .to_owned(),
         })?;
         let path = self.repo_path(grant.app);
+        if service == GitService::ReceivePack && is_full(&self.config.repositories) {
+            return Err(full().into());
+        }
         let made = {
             let path = path.clone();
             tokio::task::spawn_blocking(move || repos::ensure(&path)).await
         };
         match made {
             Ok(Ok(())) => {}
+            Ok(Err(_)) if is_full(&self.config.repositories) => return Err(full().into()),
             Ok(Err(error)) => return Err(unavailable("making a repository failed", &error)),
             Err(error) => return Err(unavailable("making a repository failed", &error)),
         }
@@ -82,6 +86,24 @@ impl Receiver {
     /// Where an app's repository is or will be.
     pub fn repo_path(&self, app: landfall_model::AppId) -> PathBuf {
         self.config.repositories.join(format!("{app}.git"))
+    }
+}
+
+/// With less room than this, a push is not begun.
+const LITTLE: u64 = 16 * 1024 * 1024;
+
+/// Whether a push has no chance. Where nobody can tell, it has one.
+fn is_full(repositories: &std::path::Path) -> bool {
+    let dir = repositories.ancestors().find(|dir| dir.exists());
+    dir.and_then(|dir| rustix::fs::statvfs(dir).ok()).is_some_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) < LITTLE)
+}
+
+fn full() -> Unavailable {
+    Unavailable {
+        message: "This machine's disk is full, so nothing can be pushed now. Running apps are not touched.\n\
+                  The operator can see what fills it with: landfall doctor\n\
+                  Push again once there is room; nothing needs a restart."
+            .to_owned(),
     }
 }
 

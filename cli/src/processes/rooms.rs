@@ -41,6 +41,8 @@ pub(crate) fn agent_config(config: &Config) -> Result<AgentConfig> {
     if let Some(base) = config.engine.uid_base {
         agent.uid_base = base;
     }
+    agent.limits.disk_bytes = config.dyno.disk_mib << 20;
+    agent.limits.log_bytes_per_second = config.dyno.log_mib_per_second << 20;
     if let Some(mirror) = &config.stack.debian_mirror {
         agent.debian_mirror.clone_from(mirror);
     }
@@ -111,6 +113,7 @@ fn server_config(config: &Config) -> ServerConfig {
             concurrency: build.at_once,
             wall: Duration::from_secs(build.minutes * 60),
             memory_bytes: build.memory_mib << 20,
+            disk_bytes: build.disk_mib << 20,
             settings: BuildSettings {
                 http_proxy: build.http_proxy.clone(),
                 https_proxy: build.https_proxy.clone(),

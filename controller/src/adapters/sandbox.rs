@@ -134,6 +134,7 @@ fn build_spec(spec: SandboxSpec, instance: Uuid) -> wire::BuildSpec {
         user_block: UserBlock(spec.user_block),
         limits: Limits {
             memory_bytes: spec.limits.memory_bytes,
+            memory_quota_bytes: None,
             cpu_shares: spec.limits.cpu_shares,
             cpu_percent: None,
             pids: spec.limits.pids,
@@ -188,6 +189,7 @@ fn end(outcome: wire::BuildOutcome) -> SandboxEnd {
     let killed = outcome.killed.map(|reason| match reason {
         wire::KillReason::Time => Killed::Time,
         wire::KillReason::Disk => Killed::Disk,
+        wire::KillReason::Tree => Killed::Tree,
         wire::KillReason::HostDisk => Killed::HostDisk,
         wire::KillReason::Shim => Killed::Shim,
     });

@@ -45,6 +45,7 @@ pub(super) fn record(
     labels: std::collections::BTreeMap<String, String>,
     image: &str,
     port: Option<u16>,
+    limits: &Limits,
     build: bool,
 ) -> Record {
     let now = now_ms();
@@ -57,14 +58,14 @@ pub(super) fn record(
         started_at_ms: now,
         changed_at_ms: now,
     };
-    Record { info, image: image.to_owned(), port, build }
+    Record { info, image: image.to_owned(), port, build, limits: Some(limits.clone()) }
 }
 
 /// Answers a start request. The same id again waits for the first start and gives its container.
 pub(super) async fn start(core: Arc<Core>, spec: ContainerSpec) -> Result<ContainerInfo> {
     let id = spec.id.clone();
     let image = core.store.image(&spec.image)?;
-    let mut record = record(id.clone(), spec.labels, &image.info.digest, spec.port, false);
+    let mut record = record(id.clone(), spec.labels, &image.info.digest, spec.port, &spec.limits, false);
     let Some(_held) = core.registry.reserve(&mut record)? else {
         if let Some(operation) = core.registry.operation(&id) {
             let _first_start = operation.lock().await;
@@ -110,6 +111,7 @@ pub(super) async fn launch(core: &Arc<Core>, record: &Record, plan: Plan) -> Res
 async fn create(core: &Arc<Core>, record: &Record, plan: Plan) -> Result<()> {
     let id = record.info.id.clone();
     let ip = record.info.ip.ok_or_else(|| fault(FaultCode::Internal, "a container without address"))?;
+    core.sandbox_holds().await?;
     let _turn = core.starts.acquire().await.map_err(|_| fault(FaultCode::Busy, "the agent is ending"))?;
     let (core_of_work, record_of_work) = (core.clone(), record.clone());
     let config_file = blocking(move || describe(&core_of_work, &record_of_work, ip, plan)).await?;
@@ -144,6 +146,7 @@ fn describe(core: &Core, record: &Record, ip: std::net::Ipv4Addr, plan: Plan) ->
         limits: plan.limits,
         stdio: plan.stdio,
         log: plan.log,
+        log_bytes_per_second: Some(config.limits.log_bytes_per_second),
         port: plan.port,
         files: plan.files,
         root: RootRecipe { lowers: plan.lowers, upper, work, source: None, volatile: true },

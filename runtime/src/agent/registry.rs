@@ -190,7 +190,7 @@ mod tests {
             started_at_ms: 0,
             changed_at_ms: 0,
         };
-        Record { info, image: String::new(), port: None, build: false }
+        Record { info, image: String::new(), port: None, build: false, limits: None }
     }
 
     #[test]

@@ -62,6 +62,36 @@ pub(super) async fn cleanup(config: &AgentConfig, shim_config: &Path) -> Result<
     Err(fault(FaultCode::Internal, format!("cleaning up after a container: {}", String::from_utf8_lossy(&output.stderr).trim())))
 }
 
+/// Tries in a throw-away container every call that must be refused (trust rule S3). What was tried, in a line; or what is wrong.
+pub(crate) async fn self_test(config: &AgentConfig) -> Result<String> {
+    use crate::disk::{passage_dir, private_dir, remove_tree};
+    let (run, data) = (config.run_dir.join("agent/selftest"), config.data_dir.join("selftest"));
+    for dir in [&run, &data] {
+        remove_tree(dir)?;
+    }
+    passage_dir(&run)?;
+    private_dir(&data)?;
+    let init = config.libexec_dir.join("landfall-init");
+    let parent = Path::new("/").join(&config.cgroup_parent);
+    let mut args = vec!["selftest".as_ref(), init.as_os_str(), run.as_os_str(), data.as_os_str(), parent.as_os_str()];
+    args.extend(config.oci_runtime.iter().map(|runtime| runtime.as_os_str()));
+    let output = tokio::time::timeout(config.limits.create_timeout * 2, command(config, &args).output()).await;
+    let removed = remove_tree(&run).and(remove_tree(&data));
+    let output = output.map_err(|_| fault(FaultCode::TimedOut, "the sandbox's self-test took too long"))?;
+    let output = output.map_err(|error| missing(config, &error))?;
+    removed?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    let reason = String::from_utf8_lossy(&output.stderr);
+    let said = format!("the sandbox did not pass its self-test, so no container is started: {}", reason.trim());
+    Err(fault_hint(
+        FaultCode::Internal,
+        said,
+        "Install shim and init of one version with: make install; look further with: landfall doctor",
+    ))
+}
+
 fn command(config: &AgentConfig, args: &[&std::ffi::OsStr]) -> Command {
     let mut command = Command::new(config.libexec_dir.join("landfall-shim"));
     command.args(args).env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");

@@ -42,6 +42,8 @@ pub struct SegmentWriter {
     identity: LogIdentity,
     config: LogConfig,
     batch: Vec<u8>,
+    batched: u64,
+    lost: u64,
     last_micros: i64,
     stamp: Stamp,
 }
@@ -73,7 +75,7 @@ impl SegmentWriter {
         }
         let config = LogConfig { segments: config.segments.max(2), line_bytes: config.line_bytes.max(16), ..config };
         let batch = Vec::with_capacity(config.batch_bytes + config.line_bytes);
-        Ok(Self { path, file, size, identity, config, batch, last_micros, stamp: Stamp::default() })
+        Ok(Self { path, file, size, identity, config, batch, batched: 0, lost: 0, last_micros, stamp: Stamp::default() })
     }
 
     /// Adds `text` to the batch, split into lines. `text` is whole lines: a newline at its end is optional. Written once the batch is
@@ -114,6 +116,12 @@ impl SegmentWriter {
         self.batch.extend_from_slice(b"]: ");
         self.batch.extend_from_slice(text.as_bytes());
         self.batch.push(b'\n');
+        self.batched += 1;
+    }
+
+    /// Lines that could not be written since this was last asked.
+    pub fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
     }
 
     /// Writes the batch with one `write(2)`. If that fails (a full disk), the batch is dropped, the file is cut back to whole lines, and
@@ -122,34 +130,43 @@ impl SegmentWriter {
         if self.batch.is_empty() {
             return Ok(());
         }
-        if self.size > 0 && self.size + self.batch.len() as u64 > self.config.segment_bytes {
+        let written = self.write_batch();
+        if written.is_err() {
+            self.lost += self.batched;
+        }
+        self.batch.clear();
+        self.batched = 0;
+        written
+    }
+
+    fn write_batch(&mut self) -> Result<()> {
+        let bytes = self.batch.len() as u64;
+        if self.size > 0 && self.size + bytes > self.config.segment_bytes {
             self.rotate()?;
         }
-        let written = self.file.write_all(&self.batch);
-        let bytes = self.batch.len() as u64;
-        self.batch.clear();
-        match written {
-            Ok(()) => self.size += bytes,
-            Err(error) => {
-                // A torn last line is skipped by readers anyway; cutting it only keeps the file tidy.
-                if self.file.set_len(self.size).is_err() {
-                    self.size += bytes;
-                }
-                return Err(LogError::new("write", &self.path, error));
+        if let Err(error) = self.file.write_all(&self.batch) {
+            // A torn last line is skipped by readers anyway; cutting it only keeps the file tidy.
+            if self.file.set_len(self.size).is_err() {
+                self.size += bytes;
             }
+            return Err(LogError::new("write", &self.path, error));
         }
+        self.size += bytes;
         Ok(())
     }
 
+    /// Makes room for a new segment. A try that found no room for the new file is gone on with: what was moved is not moved again.
     fn rotate(&mut self) -> Result<()> {
-        let fail = |error| LogError::new("rotate", &self.path, error);
-        for number in (1..self.config.segments - 1).rev() {
-            match std::fs::rename(old(&self.path, number), old(&self.path, number + 1)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fail(error)),
-                _ => {}
+        if self.path.exists() {
+            let fail = |error| LogError::new("rotate", &self.path, error);
+            for number in (1..self.config.segments - 1).rev() {
+                match std::fs::rename(old(&self.path, number), old(&self.path, number + 1)) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fail(error)),
+                    _ => {}
+                }
             }
+            std::fs::rename(&self.path, old(&self.path, 1)).map_err(fail)?;
         }
-        std::fs::rename(&self.path, old(&self.path, 1)).map_err(fail)?;
         self.file = segment(&self.path).map_err(|error| LogError::new("open", &self.path, error))?;
         self.size = 0;
         Ok(())

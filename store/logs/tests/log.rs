@@ -77,6 +77,32 @@ fn a_writer_goes_on_after_a_torn_line_and_only_forwards() {
     assert!(lines[1].stamp() > lines[0].stamp());
 }
 
+/// On the only kind of full disk a test can make in a moment: a directory that takes no more files.
+#[test]
+fn lines_that_found_no_room_are_counted_and_writing_goes_on_once_there_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("web.log");
+    let config = LogConfig { segment_bytes: 230, batch_bytes: 1, ..LogConfig::default() };
+    let mut writer = SegmentWriter::open_with(dir.path(), "web", app("web.1"), config).unwrap();
+    for number in 0..3 {
+        writer.append(at(number), b"before, a line of some length").unwrap();
+    }
+    // The segment is full. Where its successor would be is something else: making it fails, as on a full disk.
+    std::fs::rename(&path, dir.path().join("web.log.1")).unwrap();
+    let no_room = dir.path().join("elsewhere");
+    std::os::unix::fs::symlink(no_room.join("none"), &path).unwrap();
+    for number in 10..13 {
+        writer.append(at(number), b"lost, a line of some length").unwrap_err();
+    }
+    assert_eq!((writer.take_lost(), writer.take_lost()), (3, 0));
+    std::fs::create_dir(&no_room).unwrap();
+    writer.append(at(20), b"after").unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::rename(no_room.join("none"), &path).unwrap();
+    let (lines, _) = Reader::new(dir.path()).last(10, &Filter::default()).unwrap();
+    assert_eq!(texts(&lines), ["before, a line of some length", "before, a line of some length", "before, a line of some length", "after"]);
+}
+
 /// One thread writes through many rotations while another follows and, every so often, starts anew from its cursor's text.
 #[test]
 fn following_across_rotation_and_resume_loses_and_doubles_nothing() {

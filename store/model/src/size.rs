@@ -42,7 +42,7 @@ impl DynoSize {
         }
     }
 
-    /// Hard memory limit in bytes.
+    /// Memory quota in bytes.
     pub fn memory_bytes(self) -> u64 {
         const MIB: u64 = 1024 * 1024;
         match self {

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod harness;
+mod limits;
+mod output;
+mod sandbox;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -14,11 +17,11 @@ use landfall_runtime_wire::shim::{Bind, Phase, ShimEvent, ShimRequest, SourceLow
 use landfall_runtime_wire::{ExecSpec, ExitStatus, FileMount, Stdio, TermSize};
 use std::io::Write;
 
-fn code(code: i32) -> ExitStatus {
+pub(crate) fn code(code: i32) -> ExitStatus {
     ExitStatus { code, oom: false }
 }
 
-fn exec(args: &[&str], terminal: Option<TermSize>) -> ShimRequest {
+pub(crate) fn exec(args: &[&str], terminal: Option<TermSize>) -> ShimRequest {
     ShimRequest::Exec { spec: ExecSpec { args: args.iter().map(|arg| (*arg).to_owned()).collect(), env: vec![], terminal } }
 }
 
@@ -77,7 +80,7 @@ fn ids_on_disk_are_the_containers_own() {
 #[test]
 fn the_self_test_finds_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let output = Command::new(SHIM).arg("selftest").arg(init()).arg(dir.path()).output().unwrap();
+    let output = Command::new(SHIM).arg("selftest").arg(init()).args([dir.path(), dir.path()]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains(" 0 surprises"), "{said}{}", String::from_utf8_lossy(&output.stderr));
 }
