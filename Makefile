@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 # What runs, what builds and what tests Landfall, as Debian packages.
 RUN_PACKAGES := git mmdebstrap nftables ca-certificates debian-archive-keyring curl
 BUILD_PACKAGES := gcc g++ make pkg-config cmake libseccomp-dev
-TEST_PACKAGES := postgresql python3 python3-pip python3-venv openssh-client busybox-static iproute2 util-linux chromium chromium-driver procps
+TEST_PACKAGES := postgresql python3 python3-pip python3-venv openssh-client busybox-static iproute2 util-linux chromium chromium-driver procps libfaketime
 BENCH_PACKAGES := crun runc haproxy wrk
 
 # The programs that run inside containers, or as their parent, are static: they must work in any image.

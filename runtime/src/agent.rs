@@ -63,7 +63,7 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<()>
     }
     let core = Arc::new(Core {
         store: Store::open(config.images_dir())?,
-        registry: registry::Registry::new(config.subnet, config.limits.watch_backlog),
+        registry: registry::Registry::new(config.subnet, config.limits.watch_backlog, config.run_dir.join("agent/address")),
         builds: builds::Builds::default(),
         starts: Semaphore::new(config.limits.concurrent_starts.max(1)),
         stacks: tokio::sync::Mutex::default(),

@@ -27,6 +27,7 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../migrations/0002_configs.sqlite.sql"),
         postgres: include_str!("../migrations/0002_configs.postgres.sql"),
     },
+    Migration { version: 3, common: include_str!("../migrations/0003_build_numbers.sql"), sqlite: "", postgres: "" },
 ];
 
 impl Migration {

@@ -1,26 +1,32 @@
 //! The audit log, and settings.
 
 use crate::access::{Principal, SystemScope};
-use crate::db;
+use crate::db::{self, Tx};
 use crate::nouns::{AuditEntry, AuditEvent};
 use crate::people::admin_only;
 use crate::{Result, Store, row};
+
+/// Writes down who did what, together with what was done.
+pub(crate) async fn audit(tx: &mut Tx, event: &AuditEvent) -> Result<()> {
+    let sequence = db::counter_next(tx, "audit").await?;
+    sqlx::query("INSERT INTO audit (sequence, at, actor_id, action, app_id, detail, address) VALUES ($1, $2, $3, $4, $5, $6, $7)")
+        .bind(sequence)
+        .bind(row::now())
+        .bind(event.actor.map(|actor| actor.to_string()))
+        .bind(event.action.as_str())
+        .bind(event.app.map(|app| app.to_string()))
+        .bind(event.detail.as_str())
+        .bind(event.address.clone())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
 
 impl Store {
     /// Writes down who did what.
     pub async fn audit_append(&self, event: &AuditEvent) -> Result<()> {
         let mut tx = self.db().write().await?;
-        let sequence = db::counter_next(&mut tx, "audit").await?;
-        sqlx::query("INSERT INTO audit (sequence, at, actor_id, action, app_id, detail, address) VALUES ($1, $2, $3, $4, $5, $6, $7)")
-            .bind(sequence)
-            .bind(row::now())
-            .bind(event.actor.map(|actor| actor.to_string()))
-            .bind(event.action.as_str())
-            .bind(event.app.map(|app| app.to_string()))
-            .bind(event.detail.as_str())
-            .bind(event.address.clone())
-            .execute(&mut *tx)
-            .await?;
+        audit(&mut tx, event).await?;
         Ok(tx.commit().await?)
     }
 

@@ -69,6 +69,8 @@ pub(super) fn start(
         ("GIT_TERMINAL_PROMPT", "0"),
         ("GIT_NO_REPLACE_OBJECTS", "1"),
     ]);
+    // git runs our hook.
+    command.envs(landfall_failpoint::environment());
     if let Some(protocol) = protocol.filter(|text| matches!(*text, "version=0" | "version=1" | "version=2")) {
         command.env("GIT_PROTOCOL", protocol);
     }
@@ -135,7 +137,8 @@ impl Drop for GitChild {
     fn drop(&mut self) {
         let (Some(mut child), Some(group)) = (self.child.take(), self.group) else { return };
         drop(self.stdin.take());
-        if let Some(push) = &self.push {
+        let push = self.push.take();
+        if let Some(push) = &push {
             push.cancel();
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
@@ -152,6 +155,8 @@ impl Drop for GitChild {
                 let _ = killpg(group, Signal::SIGKILL);
                 let _ = child.wait().await;
             }
+            // Only now is it not under way any more.
+            drop(push);
         });
     }
 }

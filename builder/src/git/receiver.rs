@@ -56,17 +56,25 @@ impl Receiver {
             })
         };
         let path = self.repo_path(grant.app);
+        let push = (service == GitService::ReceivePack && mode != Mode::Advertise).then(|| Pending {
+            who: who.clone(),
+            grant,
+            repo: path.clone(),
+            gone: CancellationToken::new(),
+        });
         let made = {
-            let path = path.clone();
-            tokio::task::spawn_blocking(move || repos::ensure(&path)).await
+            let (path, pending) = (path.clone(), self.pending.clone());
+            tokio::task::spawn_blocking(move || {
+                repos::ensure(&path)?;
+                Ok::<_, git2::Error>(push.map(|push| pending.expect(push, repos::remove_quarantines)))
+            })
+            .await
         };
-        match made {
-            Ok(Ok(())) => {}
+        let guard = match made {
+            Ok(Ok(guard)) => guard,
             Ok(Err(error)) => return Err(unavailable("making a repository failed", &error)),
             Err(error) => return Err(unavailable("making a repository failed", &error)),
-        }
-        let guard = (service == GitService::ReceivePack && mode != Mode::Advertise)
-            .then(|| self.pending.expect(Pending { who: who.clone(), grant, repo: path.clone(), gone: CancellationToken::new() }));
+        };
         start(&self.config, service, mode, &path, guard, protocol).map_err(|error| unavailable("starting git failed", &error))
     }
 

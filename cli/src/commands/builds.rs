@@ -11,7 +11,9 @@ use crate::output::{self, printable, text, when};
 fn newest_first(client: &Client, app: &AppArg) -> Result<Vec<Value>> {
     let builds = client.get(&format!("/apps/{}/builds", app_name(app)?))?;
     let mut builds = builds.as_array().cloned().unwrap_or_default();
-    builds.sort_by(|a, b| text(b, "/created_at").cmp(text(a, "/created_at")));
+    // A clock may have been set between two of them.
+    let place = |build: &Value| (build["number"].as_u64(), text(build, "/created_at").to_owned());
+    builds.sort_by_key(|build| std::cmp::Reverse(place(build)));
     Ok(builds)
 }
 

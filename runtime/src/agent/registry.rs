@@ -3,16 +3,19 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use landfall_runtime_wire::agent::FaultCode;
 use landfall_runtime_wire::{ContainerEvent, ContainerId, ContainerInfo, ContainerState};
 use tokio::sync::{OwnedMutexGuard, broadcast, watch};
+use tracing::warn;
 
 use super::launch::now_ms;
 use super::record::Record;
 use crate::config::Subnet;
 use crate::fault::{Result, fault};
+use crate::uptime_ms;
 
 /// One container.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ struct Entry {
 pub(super) struct Registry {
     subnet: Subnet,
     inner: Mutex<Inner>,
+    /// Where the next agent finds whose turn it is among the addresses.
+    turn: PathBuf,
     events: broadcast::Sender<ContainerEvent>,
 }
 
@@ -38,8 +43,11 @@ struct Inner {
 }
 
 impl Registry {
-    pub(super) fn new(subnet: Subnet, backlog: usize) -> Self {
-        Self { subnet, inner: Mutex::default(), events: broadcast::channel(backlog.max(1)).0 }
+    /// `turn` is a file that need not be there, and need not outlive a boot.
+    pub(super) fn new(subnet: Subnet, backlog: usize, turn: PathBuf) -> Self {
+        let next = std::fs::read_to_string(&turn).ok().and_then(|next| next.trim().parse().ok()).unwrap_or(0);
+        let inner = Mutex::new(Inner { next, ..Inner::default() });
+        Self { subnet, inner, turn, events: broadcast::channel(backlog.max(1)).0 }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -53,6 +61,9 @@ impl Registry {
             return Ok(None);
         }
         record.info.ip = Some(inner.take_address(self.subnet)?);
+        if let Err(error) = std::fs::write(&self.turn, inner.next.to_string()) {
+            warn!(%error, path = %self.turn.display(), "whose turn it is among the addresses was not written down");
+        }
         self.insert(&mut inner, record.clone());
         let held = inner.entries.get(&record.info.id).and_then(|entry| entry.operation.clone().try_lock_owned().ok());
         Ok(held)
@@ -89,7 +100,7 @@ impl Registry {
         if entry.record.info != before {
             let state = entry.record.info.state;
             if state != before.state {
-                entry.record.info.changed_at_ms = now_ms();
+                (entry.record.info.changed_at_ms, entry.record.info.changed_uptime_ms) = (now_ms(), uptime_ms());
             }
             entry.state.send_if_modified(|seen| std::mem::replace(seen, state) != state);
             self.tell(entry);
@@ -153,6 +164,7 @@ impl Inner {
     fn take_address(&mut self, subnet: Subnet) -> Result<Ipv4Addr> {
         // 0 is the network, 1 the bridge, the last one broadcast.
         let usable = subnet.size().saturating_sub(3);
+        self.next = self.next.checked_rem(usable).unwrap_or(0);
         for _ in 0..usable {
             let address = subnet.nth(2 + self.next % usable);
             self.next = (self.next + 1) % usable;
@@ -177,13 +189,16 @@ mod tests {
             other_listeners: Vec::new(),
             started_at_ms: 0,
             changed_at_ms: 0,
+            started_uptime_ms: 0,
+            changed_uptime_ms: 0,
         };
         Record { info, image: String::new(), port: None, build: false }
     }
 
     #[test]
     fn addresses_are_unique_until_there_are_none() {
-        let registry = Registry::new("10.9.8.0/29".parse().unwrap(), 8);
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::new("10.9.8.0/29".parse().unwrap(), 8, dir.path().join("turn"));
         let mut given = HashSet::new();
         for id in ["a", "b", "c", "d", "e"] {
             let mut record = record(id);
@@ -197,8 +212,26 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_was_just_freed_has_its_turn_last_over_a_restart_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let agent = || Registry::new("10.9.8.0/29".parse().unwrap(), 8, dir.path().join("turn"));
+        let taken = |registry: &Registry| {
+            let mut record = record("a");
+            registry.reserve(&mut record).unwrap();
+            registry.remove(&record.info.id);
+            record.info.ip.unwrap().octets()[3]
+        };
+        let (first, second) = (agent(), agent());
+        assert_eq!([taken(&first), taken(&first)], [2, 3]);
+        assert_eq!(taken(&second), 2, "it started before");
+        let third = agent();
+        assert_eq!([(); 5].map(|()| taken(&third)), [3, 4, 5, 6, 2]);
+    }
+
+    #[test]
     fn exited_is_for_ever() {
-        let registry = Registry::new("10.9.8.0/24".parse().unwrap(), 8);
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::new("10.9.8.0/24".parse().unwrap(), 8, dir.path().join("turn"));
         let mut record = record("a");
         registry.reserve(&mut record).unwrap();
         let exited = ContainerState::Exited(landfall_runtime_wire::ExitStatus { code: 3, oom: false });
