@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use git2::{Oid, Repository};
 use landfall_model::{AccountId, AppId, AppName};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,14 @@ pub struct PushedObjects {
     pub repo: PathBuf,
     /// Object directories that hold what is not accepted yet.
     pub quarantine: Vec<PathBuf>,
+}
+
+impl PushedObjects {
+    /// Whether a branch that deploys is at this commit: an earlier push of it was accepted. Blocking.
+    pub fn accepted_before(&self, commit: &str) -> bool {
+        let (Ok(repo), Ok(commit)) = (Repository::open_bare(&self.repo), Oid::from_str(commit)) else { return false };
+        DEPLOY_BRANCHES.iter().any(|branch| repo.refname_to_id(&format!("refs/heads/{branch}")).is_ok_and(|at| at == commit))
+    }
 }
 
 /// A push to a deploy branch, not accepted yet.

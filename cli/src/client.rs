@@ -120,16 +120,17 @@ impl Client {
             request = request.header("content-type", "application/json");
         }
         let request = request.body(bytes).map_err(|error| CliError::plain(format!("the request to {path} cannot be made: {error}")))?;
-        let response = self.agent.run(request).map_err(|error| self.unreachable(&error))?;
+        let response = self.agent.run(request).map_err(|error| match error {
+            ureq::Error::Io(error) if method != "GET" && was_sent(&error) => self.unanswered(&error),
+            error => self.unreachable(&error),
+        })?;
         let status = response.status().as_u16();
         let id = request_id(response.headers());
         let mut text = String::new();
-        response
-            .into_body()
-            .into_reader()
-            .take(MAX_ANSWER_BYTES)
-            .read_to_string(&mut text)
-            .map_err(|error| CliError::io(format!("reading the answer of {}", self.api), error, "try again"))?;
+        response.into_body().into_reader().take(MAX_ANSWER_BYTES).read_to_string(&mut text).map_err(|error| match method {
+            "GET" => CliError::io(format!("reading the answer of {}", self.api), error, "try again"),
+            _ => self.unanswered(&error),
+        })?;
         if (200..300).contains(&status) {
             if text.trim().is_empty() {
                 return Ok(Value::Null);
@@ -151,6 +152,14 @@ impl Client {
             return Err(refusal(&self.api, status, &text, id.as_deref()));
         }
         Ok(response.into_body().into_reader())
+    }
+
+    /// A change that may have been made, or not: the server died in between, say.
+    fn unanswered(&self, error: &std::io::Error) -> CliError {
+        CliError::new(
+            format!("{} went away before it answered ({error}); nobody knows here whether it did what was asked", self.api),
+            "landfall releases, landfall apps:info or landfall ps show what is true; repeat the command if it was not done",
+        )
     }
 
     fn unreachable(&self, error: &ureq::Error) -> CliError {
@@ -244,4 +253,10 @@ mod tests {
         assert_eq!((own.next.as_deref(), own.message.contains('\u{1b}')), (None, false));
         assert_eq!(refusal("http://paas", 502, "<html>", None).message, "http://paas answered 502");
     }
+}
+
+/// Whether a connection was there and broke, so that the request may have been heard.
+fn was_sent(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }

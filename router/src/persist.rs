@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use landfall_failpoint::failpoint;
 use serde::{Deserialize, Serialize};
 
 use crate::control::{AppRoutes, Operation, Table};
@@ -104,6 +105,7 @@ impl TableFile {
                 none.insert(Journal { file, bytes: 0 })
             }
         };
+        failpoint("router.journal.before");
         journal.file.write_all(line)?;
         journal.bytes += line.len();
         journal.file.sync_data()
@@ -125,6 +127,7 @@ impl TableFile {
         let mut file = File::create(&temporary)?;
         file.write_all(&text)?;
         file.sync_all()?;
+        failpoint("router.table.written");
         std::fs::rename(&temporary, &self.path)?;
         sync_parent(&self.path)?;
         self.whole_bytes = text.len();

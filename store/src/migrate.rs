@@ -29,6 +29,7 @@ const MIGRATIONS: &[Migration] = &[
     },
     Migration { version: 3, common: include_str!("../migrations/0003_first_deploys.sql"), sqlite: "", postgres: "" },
     Migration { version: 4, common: include_str!("../migrations/0004_addresses.sql"), sqlite: "", postgres: "" },
+    Migration { version: 5, common: include_str!("../migrations/0005_build_numbers.sql"), sqlite: "", postgres: "" },
 ];
 
 impl Migration {

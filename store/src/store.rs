@@ -5,6 +5,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use landfall_failpoint::failpoint;
 use landfall_model::{AppId, SecretString};
 use sqlx::{Connection as _, Row as _};
 use tokio::sync::broadcast;
@@ -109,7 +110,9 @@ impl Store {
 
     /// Commits, then tells the listeners.
     pub(crate) async fn commit(&self, tx: crate::db::Tx, app: AppId) -> Result<()> {
+        failpoint("server.change.before-commit");
         tx.commit().await?;
+        failpoint("server.change.committed");
         // Nobody listening is no error.
         let _ = self.inner.changes.send(app);
         Ok(())

@@ -71,12 +71,12 @@ fn slug(types: &[(&str, &str)]) -> NewSlug {
 }
 
 async fn deploy(store: &Store, scope: &AppScope, slug: NewSlug) -> Release {
-    let source = BuildSource { commit: Some("0123456789abcdef".into()), description: None };
+    let source = BuildSource { commit: Some("0123456789abcdef".into()), description: None, pushed: true };
     let new = NewBuild { id: None, source, stack: "debian-13".into(), worker: "w1".into() };
     let build = store.build_create(scope, new).await.unwrap();
-    let (build, release) = store.build_finish(scope, build.id, slug.clone()).await.unwrap();
+    let (build, release) = store.build_finish(scope, build.id, slug.clone(), None).await.unwrap();
     assert_eq!((build.status, build.release), (BuildStatus::Succeeded, Some((release.id, release.version))));
-    assert_eq!(store.build_finish(scope, build.id, slug).await.unwrap().1, release, "said twice");
+    assert_eq!(store.build_finish(scope, build.id, slug, None).await.unwrap().1, release, "said twice");
     release
 }
 
@@ -220,7 +220,7 @@ async fn releases(test: TestStore) {
     assert_eq!(interrupted, [(scope.app_id(), dead.id)]);
     assert!(store.build_get(&scope, dead.id).await.unwrap().failure.unwrap().starts_with("interrupted"));
     assert_eq!(store.build_cancel(&scope, alive.id).await.unwrap().status, BuildStatus::Failed);
-    assert_eq!(store.build_finish(&scope, alive.id, slug(&[])).await.unwrap_err().code(), "build_finished");
+    assert_eq!(store.build_finish(&scope, alive.id, slug(&[]), None).await.unwrap_err().code(), "build_finished");
     assert_eq!(store.build_list(&scope, 10).await.unwrap().len(), 4);
 }
 
@@ -275,6 +275,7 @@ async fn crashes(test: TestStore) {
     let scope = app(store, &me, "blog").await;
     let crash = PastCrash {
         at_unix_ms: 1_700_000_000_000,
+        at_uptime: Some(landfall_store::BootTime { boot: "b".into(), uptime_ms: 7 }),
         release: ReleaseVersion(3),
         fingerprint: "standard-1x".into(),
         generation: 0,
@@ -473,7 +474,7 @@ async fn first_wishes(test: TestStore) {
         let new = NewBuild { id: None, source: BuildSource::default(), stack: "s".into(), worker: "w".into() };
         let build = store.build_create(&scope, new).await.unwrap();
         let wishes = wishes.iter().map(|(key, value)| (key.parse().unwrap(), SecretString::new(*value))).collect();
-        (build.id, store.build_finish_with(&scope, build.id, slug(&[("web", "a")]), &wishes).await)
+        (build.id, store.build_finish_with(&scope, build.id, slug(&[("web", "a")]), &wishes, None).await)
     };
     let (build, refused) = finish(&[("B", "b\0")]).await;
     assert_eq!(refused.unwrap_err().code(), "config_value_has_nul");

@@ -26,6 +26,12 @@ pub enum BuildFailure {
         /// The lifecycle's exit code.
         code: i32,
     },
+    /// Somebody ended it: a process of its own, or one of the machine.
+    #[error("the build was ended by signal {signal}")]
+    Ended {
+        /// Which one.
+        signal: i32,
+    },
     /// Over the wall time.
     #[error("the build ran longer than {minutes} minutes")]
     OutOfTime {
@@ -66,6 +72,7 @@ impl BuildFailure {
             Self::BadFile { .. } => "bad_file",
             Self::NotRecognised => "not_recognised",
             Self::Buildpack { .. } => "buildpack_failed",
+            Self::Ended { .. } => "build_ended",
             Self::OutOfTime { .. } => "build_timeout",
             Self::OutOfMemory { .. } => "build_memory",
             Self::OutOfDisk { .. } => "build_disk",
@@ -94,6 +101,13 @@ impl BuildFailure {
             Self::NotRecognised => &["Push rejected, no buildpack recognises this app.", "Check what is committed with: git ls-files"],
             Self::Buildpack { .. } => {
                 &["Push rejected, failed to compile the app.", "The lines above say what went wrong. Mend it, commit and push again."]
+            }
+            Self::Ended { signal } => {
+                return vec![
+                    format!("Push rejected, the build was ended by signal {signal} before it was done."),
+                    "Push again; if it happens again, something in the build ends it, or the operator finds who with: landfall doctor"
+                        .to_owned(),
+                ];
             }
             Self::OutOfTime { minutes } => {
                 return vec![

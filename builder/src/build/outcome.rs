@@ -25,6 +25,8 @@ pub(super) fn judge(end: SandboxEnd, config: &BuildConfig) -> Result<(), BuildFa
         (None, _, 0) => Ok(()),
         (None, true, _) => Err(BuildFailure::OutOfMemory { mib: config.memory_bytes / MIB }),
         (None, false, code) if NOT_DETECTED.contains(&code) => Err(BuildFailure::NotRecognised),
+        // The lifecycle ends by itself whatever the buildpacks do.
+        (None, false, code) if code > 128 => Err(BuildFailure::Ended { signal: code - 128 }),
         (None, false, code) => Err(BuildFailure::Buildpack { code }),
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use landfall_failpoint::failpoint;
 use landfall_lifecycle::report::{REPORT_FILE, Report};
 use landfall_model::BuildId;
 use tokio_util::sync::CancellationToken;
@@ -96,18 +97,21 @@ impl Builder {
             .await;
         log.step(&format!("Building on the {} stack", title(&request.stack.name)));
         let tree = self.fetch(&request.source, source).await?;
+        failpoint("server.build.checked-out");
         for warning in &tree.warnings {
             log.problem(&format!("Warning: {warning}"));
         }
         let Inputs { procfile, app_json } = inputs::read(source, &request.stack.name, log)?;
         let spec = plan::spec(&self.config, request, source.to_owned());
         let end = self.run(spec, log).await?;
+        failpoint("server.build.ended");
         outcome::judge(end, &self.config)?;
         let report = self.report(request.build).await?;
         let processes = outcome::processes(&report, procfile.as_ref(), log);
         let export = plan::export(request, &report).map_err(|error| BuildFailure::Platform(error.to_string()))?;
         log.step("Exporting the image");
         let exported = self.sandbox.commit(request.build, export).await?;
+        failpoint("server.image.committed");
         let reused = exported.layers.iter().filter(|layer| layer.unchanged).count();
         let app = outcome::size(exported.app_bytes);
         log.detail(&format!(
@@ -145,6 +149,7 @@ impl Builder {
     async fn run(&self, spec: SandboxSpec, log: &BuildLog) -> Result<SandboxEnd, BuildFailure> {
         let follow = async {
             let mut events = self.sandbox.start(spec).await?;
+            failpoint("server.build.running");
             while let Some(event) = events.next().await {
                 match event {
                     SandboxEvent::Output(bytes) => log.output(&bytes),

@@ -84,6 +84,8 @@ pub(super) fn start(
         ("GIT_TERMINAL_PROMPT", "0"),
         ("GIT_NO_REPLACE_OBJECTS", "1"),
     ]);
+    // git runs our hook.
+    command.envs(landfall_failpoint::environment());
     if let Some(protocol) = protocol.filter(|text| matches!(*text, "version=0" | "version=1" | "version=2")) {
         command.env("GIT_PROTOCOL", protocol);
     }
@@ -201,6 +203,7 @@ impl Drop for GitChild {
                 let _ = killpg(group, Signal::SIGKILL);
                 let _ = child.wait().await;
             }
+            // Only now is it not under way any more.
             drop(push);
         });
     }

@@ -66,20 +66,27 @@ impl Receiver {
         if service == GitService::ReceivePack && is_full(&self.config.repositories) {
             return Err(full().into());
         }
+        let push = (service == GitService::ReceivePack && mode != Mode::Advertise).then(|| Pending {
+            who: who.clone(),
+            grant,
+            repo: path.clone(),
+            gone: CancellationToken::new(),
+            ended: CancellationToken::new(),
+        });
         let made = {
-            let path = path.clone();
-            tokio::task::spawn_blocking(move || repos::ensure(&path)).await
+            let (path, pending) = (path.clone(), self.pending.clone());
+            tokio::task::spawn_blocking(move || {
+                repos::ensure(&path)?;
+                Ok::<_, git2::Error>(push.map(|push| pending.expect(push, repos::remove_quarantines)))
+            })
+            .await
         };
-        match made {
-            Ok(Ok(())) => {}
+        let guard = match made {
+            Ok(Ok(guard)) => guard,
             Ok(Err(_)) if is_full(&self.config.repositories) => return Err(full().into()),
             Ok(Err(error)) => return Err(unavailable("making a repository failed", &error)),
             Err(error) => return Err(unavailable("making a repository failed", &error)),
-        }
-        let guard = (service == GitService::ReceivePack && mode != Mode::Advertise).then(|| {
-            let (gone, ended) = (CancellationToken::new(), CancellationToken::new());
-            self.pending.expect(Pending { who: who.clone(), grant, repo: path.clone(), gone, ended })
-        });
+        };
         start(&self.config, service, mode, &path, guard, place, protocol).map_err(|error| unavailable("starting git failed", &error))
     }
 

@@ -11,8 +11,9 @@ use landfall_builder::build::{BuildOutcome, BuildRequest, Source, Stack};
 use landfall_builder::push::{Lines, PushRefused};
 use landfall_builder::turns::Turns;
 use landfall_builder::{BuildFailure, Builder};
+use landfall_failpoint::failpoint;
 use landfall_model::{AppId, BuildId, BuildStatus, ConfigKey, ReleaseStatus, ReleaseVersion, SecretString};
-use landfall_store::{App, AppScope, AuditEvent, BuildSource, FormationHint, NewBuild, NewSlug, Release, StoreError};
+use landfall_store::{App, AppScope, Build, BuildSource, FormationHint, NewBuild, NewSlug, Release, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use super::job_lines::JobLines;
@@ -127,6 +128,7 @@ impl Builds {
         let app = self.shared().store.app_get(&job.scope).await?;
         let new = NewBuild { id: Some(job.build), source: job.described.clone(), stack: app.stack.clone(), worker: WORKER.to_owned() };
         self.shared().store.build_create(&job.scope, new).await?;
+        failpoint("server.build.created");
         if let Err(error) = std::fs::create_dir_all(self.dir(job.build)) {
             tracing::warn!(build.id = %job.build, error = %error, "no room for a build's log");
         }
@@ -138,6 +140,7 @@ impl Builds {
         let cancel = place.cancelled().clone();
         let held = self.shared().image_holds.releasing(job.build);
         let built = self.build(&job, &app, &lines, &cancel).await;
+        failpoint("server.build.discarded");
         let lines = JobLines::new(lines, &self.dir(job.build).join("log"));
         match built {
             Ok(outcome) => {
@@ -161,6 +164,30 @@ impl Builds {
                 Err(lines.refused(&failure.explain()))
             }
         }
+    }
+
+    /// The build and the release that a push of this commit came to before it was cut off: everything was recorded, but git did not hear of it
+    /// and its branch did not move. `None` = there is no such push, or something newer took its place.
+    pub async fn cut_off(&self, scope: &AppScope, app: &App, commit: &str) -> Result<Option<(Build, Release)>, StoreError> {
+        let store = &self.shared().store;
+        let Some(newest) = store.build_list(scope, 1).await?.into_iter().next() else { return Ok(None) };
+        let is_it = newest.status == BuildStatus::Succeeded
+            && newest.source.pushed
+            && newest.source.commit.as_deref() == Some(commit)
+            && newest.stack == app.stack;
+        if !is_it {
+            return Ok(None);
+        }
+        // Its release may have failed, or have been rolled back: then pushing again is a wish to deploy anew.
+        let head = store.release_head(scope).await?;
+        Ok((newest.slug.is_some() && head.slug == newest.slug).then_some((newest, head)))
+    }
+
+    /// Goes on with a push that was [cut off](Self::cut_off), as if it had not been.
+    pub async fn go_on(&self, job: Job, app: App, release: Release, lines: Lines, cancel: CancellationToken) -> Result<(), PushRefused> {
+        let lines = JobLines::new(lines, &self.dir(job.build).join("log"));
+        lines.step("Going on with an earlier push of this commit, which was cut off after its build");
+        self.roll_out(&job, &app, &release, &lines, &cancel).await
     }
 
     async fn build(&self, job: &Job, app: &App, lines: &Lines, cancel: &CancellationToken) -> Result<BuildOutcome, BuildFailure> {
@@ -217,10 +244,11 @@ impl Builds {
                 return Err(lines.refused(&words));
             }
         };
-        self.audit(job, &release).await;
+        failpoint("server.release.recorded");
         if let Err(error) = cache_file::save(&self.shared().config.build_cache_dir(), app.id, &outcome.cache) {
             tracing::warn!(app.id = %app.id, error = %error, "the build cache was not kept; the next build takes longer");
         }
+        failpoint("server.build.cache-kept");
         Ok(release)
     }
 
@@ -231,9 +259,10 @@ impl Builds {
             Some(app_json) => self.wishes(job, app_json, lines).await?,
             None => BTreeMap::new(),
         };
+        let address = job.address.map(|address| address.to_string());
         let mut tries = 0;
         let release = loop {
-            match store.build_finish_with(&job.scope, job.build, new_slug(outcome), &wishes).await {
+            match store.build_finish_with(&job.scope, job.build, new_slug(outcome), &wishes, address.clone()).await {
                 Err(error) if error.is_transient() && tries < RECORD_TRIES => {
                     tries += 1;
                     tokio::time::sleep(RECORD_AGAIN).await;
@@ -245,20 +274,6 @@ impl Builds {
             lines.detail(&format!("Set {} from app.json", wishes.keys().map(ConfigKey::as_str).collect::<Vec<_>>().join(", ")));
         }
         Ok(release)
-    }
-
-    /// A deploy is worth an entry, however it was asked for (trust rule R10).
-    async fn audit(&self, job: &Job, release: &Release) {
-        let event = AuditEvent {
-            actor: job.scope.actor(),
-            action: "deploy".to_owned(),
-            app: Some(job.scope.app_id()),
-            detail: format!("{}: {}", release.version, release.description),
-            address: job.address.map(|address| address.to_string()),
-        };
-        if let Err(error) = self.shared().store.audit_append(&event).await {
-            tracing::error!(build.id = %job.build, error = crate::explain(&error), "audit entry was not written");
-        }
     }
 
     async fn roll_out(
@@ -289,6 +304,7 @@ impl Builds {
         let url = self.url(app);
         match rollout::dynos(self.shared(), &handle, version, lines, cancel).await {
             Rollout::Live => {
+                failpoint("server.release.live");
                 lines.detail(&format!("{url} deployed to Landfall"));
                 self.postdeploy(job, app, version, script, lines, cancel).await;
             }

@@ -177,7 +177,7 @@ impl Platform for Live {
                 scope,
                 build: id,
                 address: build.address,
-                described: BuildSource { commit: build.version.clone(), description: None },
+                described: BuildSource { commit: build.version.clone(), ..BuildSource::default() },
                 source: Source::Tarball { path: build.file.clone(), version: build.version },
             };
             let row = self.builds.create(&job).await.map_err(of_store)?;

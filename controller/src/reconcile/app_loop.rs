@@ -7,6 +7,7 @@ use landfall_deploy::{Observed, Plan, StopReason, plan};
 use landfall_store::{DesiredApp, StoreError};
 
 use super::labels::INSTANCE;
+use super::routes::Epoch;
 use super::shared::{AppHandle, Shared};
 use super::{announce, crashes, desired, perform, purge, status};
 
@@ -54,7 +55,7 @@ async fn round(shared: &Arc<Shared>, handle: &Arc<AppHandle>) -> Result<Round, S
     }
     crashes::recall(shared, handle).await?;
     announce::releases(shared, handle, &app).await?;
-    let (observed, plan, status) = look(shared, handle, &app);
+    let (observed, plan, status, epoch) = look(shared, handle, &app);
     if status.live
         && let Some(version) = status.target
     {
@@ -73,21 +74,22 @@ async fn round(shared: &Arc<Shared>, handle: &Arc<AppHandle>) -> Result<Round, S
     for step in plan.steps {
         perform::step(shared, handle, &app, step);
     }
-    shared.routes.planned(handle.app);
+    shared.routes.planned(handle.app, epoch);
     Ok(Round::Again(wake_at))
 }
 
-fn look(shared: &Shared, handle: &AppHandle, app: &DesiredApp) -> (Observed, Plan, status::AppStatus) {
+fn look(shared: &Shared, handle: &AppHandle, app: &DesiredApp) -> (Observed, Plan, status::AppStatus, Epoch) {
     let desired = desired::desired(app, &shared.config.deploy);
     let containers = shared.cache.of(handle.app);
     let mut memory = handle.memory();
-    let observed = memory.observe(&containers, shared.routes.view(handle.app), &desired, &shared.clock);
+    let (router, epoch) = shared.routes.view(handle.app);
+    let observed = memory.observe(&containers, router, &desired, &shared.clock);
     let plan = plan(&desired, &observed, shared.clock.now());
     let status = status::status(&desired, &observed, &memory);
     if status.live {
         memory.rush.live();
     }
-    (observed, plan, status)
+    (observed, plan, status, epoch)
 }
 
 /// A client is attached through the server. After a restart of the server it is gone for good, so its dyno gets SIGTERM.

@@ -132,6 +132,8 @@ mod tests {
             other_listeners: vec![],
             started_at_ms: 0,
             changed_at_ms: 0,
+            started_uptime_ms: 0,
+            changed_uptime_ms: 0,
         };
         assert_eq!(Labels::read(&info), Some(labels));
         assert_eq!(Labels::read(&ContainerInfo { labels: BTreeMap::new(), ..info }), None);

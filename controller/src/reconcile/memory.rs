@@ -203,10 +203,10 @@ impl Seen {
                 .unwrap_or_else(jiff::Timestamp::now);
         }
         if state == ContainerState::Ready {
-            self.up_since.get_or_insert_with(|| clock.at_unix_ms(info.changed_at_ms));
+            self.up_since.get_or_insert_with(|| clock.at(info.changed_uptime_ms, info.changed_at_ms));
         }
         if state == ContainerState::Stopping && self.stopping.is_none() {
-            self.stopping = Some(Stopping { since: clock.at_unix_ms(info.changed_at_ms), grace, reason: None });
+            self.stopping = Some(Stopping { since: clock.at(info.changed_uptime_ms, info.changed_at_ms), grace, reason: None });
         }
     }
 }
@@ -222,13 +222,16 @@ fn adopt(labels: Labels, info: &ContainerInfo, desired: &Desired, clock: &Clock,
         ContainerState::Ready if !checked => Told::Up,
         _ => Told::Starting,
     };
-    Seen { started_at: clock.at_unix_ms(info.started_at_ms), told, ..Seen::new(labels, clock.now()) }
+    Seen { started_at: clock.at(info.started_uptime_ms, info.started_at_ms), told, ..Seen::new(labels, clock.now()) }
 }
 
 fn state(state: ContainerState, seen: &Seen, now: Duration) -> State {
     let reason = seen.stopping.as_ref().and_then(|stopping| stopping.reason.clone());
     match (state, &seen.stopping) {
-        (ContainerState::Exited(status), _) => State::Exited { code: status.code, oom: status.oom, reason },
+        (ContainerState::Exited(status), stopping) => {
+            let late = stopping.as_ref().is_some_and(|stopping| now >= stopping.since + stopping.grace);
+            State::Exited { code: status.code, oom: status.oom, reason, late }
+        }
         (_, Some(stopping)) => State::Stopping { since: stopping.since, grace: stopping.grace, reason },
         (ContainerState::Starting, None) => State::Starting,
         (ContainerState::Ready, None) => State::Ready,
@@ -306,6 +309,8 @@ mod tests {
             other_listeners: vec![],
             started_at_ms: changed_at_ms,
             changed_at_ms,
+            started_uptime_ms: 0,
+            changed_uptime_ms: 0,
         }
     }
 
@@ -320,6 +325,22 @@ mod tests {
         let seen = memory.seen.values().next().unwrap();
         assert_eq!(seen.changed_at.as_millisecond().cast_unsigned(), an_hour_ago);
         assert_eq!(memory.releases(), [ReleaseVersion(3)].into());
+    }
+
+    #[test]
+    fn a_clock_that_was_set_makes_no_dyno_older() {
+        let clock = Clock::new();
+        let second = Duration::from_secs(1);
+        let uptime = landfall_runtime::uptime_ms();
+        for set in [Duration::from_hours(24), Duration::from_hours(48)] {
+            // Asked for when the clock said something else.
+            let wall = clock.unix_ms(clock.now() + Duration::from_hours(24)).saturating_sub(set.as_millis() as u64);
+            let mut memory = Memory::default();
+            let info = ContainerInfo { started_uptime_ms: uptime, changed_uptime_ms: uptime, ..info(ContainerState::Starting, wall) };
+            let observed = memory.observe(&[info], RouterView::Away, &desired(), &clock);
+            let age = clock.now().saturating_sub(observed.containers[0].started_at);
+            assert!(age < second, "{age:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use landfall_deploy::ContainerKey;
-use landfall_logs::{Filter, LogIdentity, Reader, SegmentWriter};
+use landfall_failpoint::failpoint;
+use landfall_logs::{Filter, LogIdentity, Reader, SegmentWriter, SourceFilter};
 use landfall_model::{AppId, DynoName, DynoSize, ProcessType, ReleaseId, ReleaseVersion};
 use landfall_store::{DesiredApp, Release, ReleaseOutcome};
 
@@ -54,11 +55,17 @@ pub(super) fn run(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredAp
         let spec = container_spec(id_of(&key), &launch, &labels, dir.clone(), shared.config.deploy.port);
         let made = crate::app_log::log_dir(&dir).map_err(|error| format!("making {}: {error}", dir.display()));
         let started = match made {
-            Ok(()) => shared.start(spec).await.map_err(|error| (error.fault_code().is_some(), explain(&error))),
+            Ok(()) => {
+                failpoint("server.release-phase.before");
+                shared.start(spec).await.map_err(|error| (error.fault_code().is_some(), explain(&error)))
+            }
             Err(error) => Err((true, error)),
         };
         match started {
-            Ok(info) => shared.cache.insert(info),
+            Ok(info) => {
+                failpoint("server.release-phase.started");
+                shared.cache.insert(info);
+            }
             Err((refused, error)) => {
                 tracing::error!(app.id = %handle.app, release.version = %version, error, "a release phase could not be started");
                 let tries = {
@@ -102,13 +109,18 @@ async fn give_up(shared: &Shared, release: &Release, dir: &Path, why: &str) {
     }
 }
 
-/// Copies its output to the app's log, where people look first.
+/// Copies its output to the app's log, where people look first. What an earlier server copied before it was killed is not copied again.
 pub(super) fn finished(shared: &Shared, release: &Release) {
-    let reader = Reader::new(&output_dir(&shared.config, release.app, release.id));
-    match reader.last(LINES, &Filter::default()) {
-        Ok((lines, _)) => {
-            let name = format!("release.{}", release.version.0);
-            let texts: Vec<&str> = lines.iter().map(landfall_logs::Line::text).collect();
+    let name = format!("release.{}", release.version.0);
+    let copied = Filter { source: Some(SourceFilter::App), dyno: Some(name.clone()) };
+    let read = || {
+        let (lines, _) = Reader::new(&output_dir(&shared.config, release.app, release.id)).last(LINES, &Filter::default())?;
+        let (copied, _) = Reader::new(&shared.logs.dir(release.app)).last(LINES, &copied)?;
+        Ok::<_, landfall_logs::LogError>((lines, copied.len()))
+    };
+    match read() {
+        Ok((lines, copied)) => {
+            let texts: Vec<&str> = lines.iter().skip(copied).map(landfall_logs::Line::text).collect();
             shared.logs.append(release.app, "app", &name, &texts);
         }
         Err(error) => tracing::warn!(app.id = %release.app, error = %error, "a release phase's output could not be read"),

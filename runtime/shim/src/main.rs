@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use landfall_failpoint::failpoint;
 use landfall_runtime_wire::shim::{Launched, ShimConfig};
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
 
@@ -86,6 +87,7 @@ fn daemon(config: ShimConfig, mut launcher: std::fs::File) -> i32 {
     });
     match made {
         Ok(mut shim) => {
+            failpoint("shim.created");
             let launched = Launched { shim_pid: std::process::id() as i32, init_pid: shim.status.init_pid };
             let line = serde_json::to_string(&launched).unwrap_or_default();
             let _ = launcher.write_all(format!("+{line}").as_bytes());

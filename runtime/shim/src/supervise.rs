@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
+use landfall_failpoint::failpoint;
 use landfall_init::channel::Channel;
 use landfall_init::{FromInit, MAIN, Run, ToInit};
 use landfall_runtime_wire::shim::{Phase, ShimConfig, ShimEvent, ShimStatus};
@@ -315,6 +316,7 @@ impl Shim {
         let found = listen::listeners(self.status.init_pid);
         let ready = self.status.phase == Phase::Running && self.config.port.is_some_and(|port| listen::reachable(&found, port));
         if ready {
+            failpoint("shim.ready");
             self.status.phase = Phase::Ready;
         }
         if ready || found != self.status.listeners {
@@ -385,6 +387,7 @@ impl Shim {
             Stdio::Pipes | Stdio::Log => None,
         };
         self.launch(Run { id: MAIN, terminal, cwd, args, env })?;
+        failpoint("shim.started");
         if let Some(wall) = self.config.limits.wall_ms {
             self.kill_at = Some(Instant::now() + Duration::from_millis(wall));
         }
@@ -443,6 +446,7 @@ impl Shim {
         if self.exited() {
             return;
         }
+        failpoint("shim.stop.asked");
         let asked = self.status.phase != Phase::Created && !grace.is_zero();
         let told = asked && tell(&mut self.channel, &ToInit::SignalAll { signal: Signal::SIGTERM as i32 }, &[]).is_ok();
         let at = Instant::now() + if told { grace } else { Duration::ZERO };

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use landfall_failpoint::failpoint;
 use landfall_runtime_wire::ContainerId;
 use landfall_runtime_wire::agent::{FaultCode, Reply};
 use landfall_runtime_wire::build::{BuildOutcome, BuildSpec, KillReason};
@@ -131,8 +132,11 @@ async fn hung_up(client: &mut OwnedReadHalf) {
 }
 
 async fn launch_and_join(core: &Arc<Core>, record: &super::record::Record, plan: Plan) -> Result<UnixStream> {
+    failpoint("agent.build.prepared");
     launch::launch(core, record, plan).await?;
-    attach::open(core, &record.info.id, &ShimRequest::Attach).await
+    let joined = attach::open(core, &record.info.id, &ShimRequest::Attach).await?;
+    failpoint("agent.build.running");
+    Ok(joined)
 }
 
 /// Streams the output and watches the limits, up to the end of the build's program.
@@ -193,6 +197,7 @@ async fn finish(
         let whole = Usage { bytes: usage.bytes.max(usage.length), ..usage };
         outcome.killed = outcome.killed.or(excess(allowance(core, limits), whole));
     }
+    failpoint("agent.build.ended");
     core.registry.update(id, |info| info.state = landfall_runtime_wire::ContainerState::Exited(outcome.status));
     core.builds.change(|builds| {
         if let Some(build) = builds.get_mut(id) {

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use landfall_failpoint::failpoint;
 use landfall_glob::Pattern;
 use landfall_runtime_wire::agent::{Fault, FaultCode};
 use landfall_runtime_wire::build::{CommittedImage, CommittedLayer, ExportApp, ExportLayer, ExportPlan, ExtraContent, ExtraEntry};
@@ -27,6 +28,7 @@ pub(super) fn view(core: &Core, build: &Build) -> Overlay {
 
 /// Makes the image.
 pub(super) fn commit(core: &Core, build: &Build, plan: ExportPlan) -> Result<CommittedImage> {
+    failpoint("agent.commit.before");
     let _making = core.store.making();
     let base = core.store.image(&plan.base)?;
     let mut layers = Vec::new();
@@ -43,7 +45,9 @@ pub(super) fn commit(core: &Core, build: &Build, plan: ExportPlan) -> Result<Com
     if !plan.extra.is_empty() {
         all.push(extra(core, &plan.extra)?);
     }
+    failpoint("agent.commit.layers-kept");
     let info = core.store.image_put(&all, &plan.config, plan.reference.as_deref())?;
+    failpoint("agent.commit.image-named");
     Ok(CommittedImage { digest: info.digest, layers, app, size_bytes: all.iter().map(|layer| layer.size_bytes).sum() })
 }
 

@@ -15,6 +15,7 @@ use super::launch::now_ms;
 use super::record::Record;
 use crate::config::Subnet;
 use crate::fault::{Result, fault};
+use crate::uptime_ms;
 
 /// One container.
 #[derive(Debug)]
@@ -100,7 +101,7 @@ impl Registry {
         if entry.record.info != before {
             let state = entry.record.info.state;
             if state != before.state {
-                entry.record.info.changed_at_ms = now_ms();
+                (entry.record.info.changed_at_ms, entry.record.info.changed_uptime_ms) = (now_ms(), uptime_ms());
             }
             entry.state.send_if_modified(|seen| std::mem::replace(seen, state) != state);
             self.tell(entry);
@@ -165,6 +166,7 @@ impl Inner {
     fn take_address(&mut self, subnet: Subnet) -> Result<Ipv4Addr> {
         // 0 is the network, 1 the bridge, the last one broadcast.
         let usable = subnet.size().saturating_sub(3);
+        self.next = self.next.checked_rem(usable).unwrap_or(0);
         for _ in 0..usable {
             let address = subnet.nth(2 + self.next % usable);
             self.next = (self.next + 1) % usable;
@@ -189,6 +191,8 @@ mod tests {
             other_listeners: Vec::new(),
             started_at_ms: 0,
             changed_at_ms: 0,
+            started_uptime_ms: 0,
+            changed_uptime_ms: 0,
         };
         Record { info, image: String::new(), port: None, build: false, limits: None }
     }

@@ -41,7 +41,11 @@ pub(super) async fn launch(config: &AgentConfig, shim_config: &Path) -> Result<L
         if let Some(stderr) = child.stderr.take() {
             let _partial = stderr.take(REASON).read_to_string(&mut reason).await;
         }
-        Err(fault(FaultCode::Internal, format!("creating the container: {}", reason.trim())))
+        let reason = match (reason.trim(), child.wait().await) {
+            ("", Ok(status)) => format!("landfall-shim said nothing and ended ({status})"),
+            (reason, _) => reason.to_owned(),
+        };
+        Err(fault(FaultCode::Internal, format!("creating the container: {reason}")))
     };
     let late = || fault(FaultCode::TimedOut, format!("creating the container took longer than {} s", deadline.as_secs()));
     tokio::time::timeout(deadline, work).await.map_err(|_| late())?
@@ -95,6 +99,7 @@ pub(crate) async fn self_test(config: &AgentConfig) -> Result<String> {
 fn command(config: &AgentConfig, args: &[&std::ffi::OsStr]) -> Command {
     let mut command = Command::new(config.libexec_dir.join("landfall-shim"));
     command.args(args).env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    command.envs(landfall_failpoint::environment());
     command.current_dir("/").stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }

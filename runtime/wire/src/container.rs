@@ -219,6 +219,13 @@ pub struct ContainerInfo {
     /// Unix time in milliseconds when it came into its state.
     #[serde(default)]
     pub changed_at_ms: u64,
+    /// When it was asked for, for timers: the machine's uptime then, which nobody sets as they do the clock. No container outlives a boot.
+    /// 0 = not known.
+    #[serde(default)]
+    pub started_uptime_ms: u64,
+    /// When it came into its state, likewise.
+    #[serde(default)]
+    pub changed_uptime_ms: u64,
 }
 
 /// A change of one container.

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::inotify;
 
 use crate::segment::{Segment, open_all};
-use crate::{Cursor, Filter, Line, LogError, Result};
+use crate::{Cursor, Filter, Line, LogError, Result, clock};
 
 /// Most bytes taken from one file in one round: bounds memory, and lets other files have their turn.
 const ROUND_BYTES: usize = 256 * 1024;
@@ -38,6 +38,8 @@ pub struct Follow {
 struct Tracked {
     segment: Segment,
     offset: u64,
+    /// How far its places lie after its stamps.
+    shift: i64,
     /// Start of a line whose end is not written yet.
     torn: Vec<u8>,
     /// Read, not yet given out.
@@ -156,31 +158,31 @@ impl Follow {
                 continue;
             }
             let offset = segment.offset_after(self.cursor.seen(&segment.stem)).map_err(fail)?;
-            self.files.push(Tracked { segment, offset, torn: Vec::new(), lines: VecDeque::new(), drained: false, listed: true });
+            let shift = segment.shift().map_err(fail)?;
+            self.files.push(Tracked { segment, offset, shift, torn: Vec::new(), lines: VecDeque::new(), drained: false, listed: true });
         }
         self.looked = true;
         Ok(())
     }
 
-    /// Takes lines in order of time. What is later than the end of a file that has more to read waits for that file's next round.
+    /// Takes lines in order. What is later than the end of a file that has more to read waits for that file's next round.
     fn merge(&mut self) -> Vec<Line> {
-        let limit =
-            self.files.iter().filter(|file| !file.drained).filter_map(|file| file.lines.back()).map(|line| line.stamp().to_owned()).min();
+        let limit = self.files.iter().filter(|file| !file.drained).filter_map(|file| file.lines.back()).map(|line| line.place).min();
         let mut taken: Vec<Line> = Vec::new();
         for file in &mut self.files {
             let mut newest = None;
-            while file.lines.front().is_some_and(|line| limit.as_deref().is_none_or(|limit| line.stamp() <= limit)) {
+            while file.lines.front().is_some_and(|line| limit.is_none_or(|limit| line.place <= limit)) {
                 let Some(line) = file.lines.pop_front() else { break };
-                newest = Some(line.stamp().to_owned());
+                newest = Some(line.place);
                 if self.filter.matches(&line) {
                     taken.push(line);
                 }
             }
-            if let Some(micros) = newest.as_deref().and_then(crate::stamp::micros) {
-                self.cursor.see(&file.segment.stem, micros);
+            if let Some(place) = newest {
+                self.cursor.see(&file.segment.stem, place);
             }
         }
-        taken.sort_by(|a, b| a.stamp().cmp(b.stamp()));
+        taken.sort_by_key(|line| line.place);
         taken
     }
 }
@@ -199,15 +201,24 @@ impl Tracked {
         let mut rest = &chunk[..length];
         while let Some(end) = memchr::memchr(b'\n', rest) {
             if self.torn.is_empty() {
-                self.lines.extend(Line::parse(&rest[..end]));
+                take(&rest[..end], &mut self.shift, &mut self.lines);
             } else {
                 self.torn.extend_from_slice(&rest[..end]);
-                self.lines.extend(Line::parse(&self.torn));
+                take(&self.torn, &mut self.shift, &mut self.lines);
                 self.torn.clear();
             }
             rest = &rest[end + 1..];
         }
         self.torn.extend_from_slice(rest);
         Ok(length > 0)
+    }
+}
+
+/// One whole line of a file.
+fn take(line: &[u8], shift: &mut i64, lines: &mut VecDeque<Line>) {
+    match clock::shift_of(line) {
+        // The file was empty when it was found.
+        Some(said) => *shift = said,
+        None => lines.extend(Line::parse(line, *shift)),
     }
 }

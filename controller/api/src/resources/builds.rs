@@ -33,7 +33,7 @@ fn id_of(path: &HashMap<String, String>) -> Result<BuildId, ApiError> {
 pub(crate) async fn list(State(api): State<ApiState>, at: AppAccess, headers: HeaderMap) -> ApiResult {
     let app = api.store().app_get(&at.scope).await?;
     let builds = api.store().build_list(&at.scope, MOST).await?;
-    ListRange::of(&headers)?.answer(&["id", "created_at"], builds.iter().map(|build| shaped(&api, &at, &app, build)).collect())
+    ListRange::of(&headers)?.answer(&["id", "created_at", "number"], builds.iter().map(|build| shaped(&api, &at, &app, build)).collect())
 }
 
 /// `GET /apps/{app}/builds/{build}`.

@@ -208,7 +208,7 @@ impl Platform for Live {
             let bytes = tokio::fs::read(&build.file).await.unwrap();
             tokio::fs::remove_file(&build.file).await.unwrap();
             self.note(format!("build of {} bytes", bytes.len()));
-            let source = landfall_store::BuildSource { commit: build.version, description: None };
+            let source = landfall_store::BuildSource { commit: build.version, ..landfall_store::BuildSource::default() };
             let new = NewBuild { id: None, source, stack: "debian-13".into(), worker: "test".into() };
             Ok(self.store.build_create(&self.store.system().app(app), new).await.unwrap().id)
         }

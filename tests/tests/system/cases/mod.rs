@@ -3,10 +3,12 @@
 mod bad_input;
 mod build_log;
 mod buildpacks;
+mod clock;
 mod control;
 mod deploy;
 mod faults;
 mod keep;
+mod kill;
 mod machine;
 mod node;
 mod operate;
@@ -73,4 +75,9 @@ pub(crate) const OWN: &[OwnCase] = &[
     ("builds_that_wait", control::builds_that_wait),
     ("only_what_is_referred_to_stays", keep::only_what_is_referred_to_stays),
     ("a_new_server_knows_what_the_old_one_knew", keep::a_new_server_knows_what_the_old_one_knew),
+    ("killed_at_each_step", kill::at_each_step),
+    ("killed_at_each_commit_on_postgres", kill::at_each_commit_on_postgres),
+    ("no_step_is_left_out", kill::no_step_is_left_out),
+    ("killed_containers", kill::containers::at_any_moment),
+    ("a_clock_that_is_set_changes_nothing", clock::a_clock_that_is_set_changes_nothing),
 ];
