@@ -71,21 +71,19 @@ fn machine_is_fit(config: &Config) -> Result<()> {
 
 fn make_folders(config: &Config) -> Result<()> {
     let user = user(config)?;
-    let make = |path: &Path, owned: bool, mode: u32| -> Result<()> {
+    let make = |path: &Path, group: u32, mode: u32| -> Result<()> {
         let work = || -> std::io::Result<()> {
             fs::create_dir_all(path)?;
-            fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-            if owned {
-                chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
-            }
-            Ok(())
+            chown(path, Some(0), Some(group))?;
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))
         };
         work().map_err(|error| CliError::io(format!("making {}", path.display()), error, "landfall doctor"))
     };
-    make(&config.data_dir, true, 0o711)?;
-    make(&config.run_dir, true, 0o755)?;
-    make(&config.data_dir.join("log"), false, 0o755)?;
-    make(&config.data_dir.join("agent"), false, 0o700)
+    // Server and router make what is theirs; what is root's beside it they can neither move nor replace (sticky).
+    make(&config.data_dir, user.gid.as_raw(), 0o1771)?;
+    make(&config.run_dir, user.gid.as_raw(), 0o1775)?;
+    make(&config.data_dir.join("log"), 0, 0o755)?;
+    make(&config.data_dir.join("agent"), 0, 0o700)
 }
 
 fn port_is_free(key: &str, address: SocketAddr) -> Result<()> {

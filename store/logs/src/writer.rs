@@ -5,10 +5,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use rustix::fs::OFlags;
 
 use crate::clock::{self, Clocks, TOLERANCE};
 use crate::line::clean_text;
@@ -246,8 +247,14 @@ fn old(path: &Path, number: u32) -> PathBuf {
     name.into()
 }
 
+/// The shim is root in a directory that the server owns: a link laid there leads it nowhere (trust rule S8).
 fn segment(path: &Path) -> std::io::Result<File> {
-    let file = OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)?;
+    let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
+    let file = OpenOptions::new().read(true).append(true).create(true).mode(0o640).custom_flags(flags).open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() || found.nlink() > 1 {
+        return Err(std::io::Error::other("it is a link, or no file"));
+    }
     if let Some(dir) = path.parent() {
         give_to_owner_of(dir, &file)?;
     }
