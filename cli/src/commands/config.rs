@@ -100,7 +100,7 @@ fn to_text(vars: &Map<String, Value>) -> String {
         let value = value.as_str().unwrap_or_default();
         let plain = !value.contains(['\n', '\r']) && !value.starts_with('"') && value.trim() == value;
         let shown = if plain { value.to_owned() } else { json!(value).to_string() };
-        text.push_str(&format!("{key}={shown}\n"));
+        text.extend([key.as_str(), "=", &shown, "\n"]);
     }
     text
 }
@@ -138,13 +138,12 @@ pub(crate) fn edit(client: &Client, app: &AppArg) -> Result<()> {
     }
     let mut edited = String::new();
     // Editors that write a new file and rename it leave our handle on the old one: read by path.
-    match std::fs::File::open(file.path()) {
-        Ok(mut fresh) => fresh.read_to_string(&mut edited).map_err(io)?,
-        Err(_) => {
-            file.rewind().map_err(io)?;
-            file.read_to_string(&mut edited).map_err(io)?
-        }
-    };
+    if let Ok(mut fresh) = std::fs::File::open(file.path()) {
+        fresh.read_to_string(&mut edited).map_err(io)?;
+    } else {
+        file.rewind().map_err(io)?;
+        file.read_to_string(&mut edited).map_err(io)?;
+    }
     let after = from_text(&edited)?;
     let mut changes: Map<String, Value> =
         after.iter().filter(|(key, value)| before.get(*key) != Some(value)).map(|(k, v)| (k.clone(), v.clone())).collect();
