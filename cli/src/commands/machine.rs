@@ -114,7 +114,9 @@ pub(crate) fn doctor(arg: &ConfigArg, json: JsonArg) -> Result<ExitCode> {
     if json.json {
         output::json(&json!(checks));
     } else {
-        checks.iter().for_each(|check| print!("{}", shown(check)));
+        for check in &checks {
+            print!("{}", shown(check));
+        }
         println!(
             "\n{}",
             if failed == 0 {

@@ -120,7 +120,7 @@ mod tests {
     fn texts(config: &Config, set: &[&str]) -> String {
         let arg = ConfigArg { config: "/etc/landfall/landfall.toml".into(), set: set.iter().map(|pair| (*pair).to_owned()).collect() };
         let texts = Units::of(config).texts(Path::new("/usr/local/bin/landfall"), &arg, config);
-        texts.iter().map(|(suffix, text)| format!("=== landfall{suffix}.service\n{text}")).collect()
+        texts.iter().map(|(suffix, text)| format!("=== landfall{suffix}.service\n{text}")).collect::<Vec<_>>().concat()
     }
 
     #[test]

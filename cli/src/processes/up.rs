@@ -18,7 +18,7 @@ use crate::credentials::{Credentials, Login};
 use crate::error::{CliError, Result};
 
 /// A slow machine may take its time; what ends before it answers is told sooner.
-const START_LIMIT: Duration = Duration::from_secs(120);
+const START_LIMIT: Duration = Duration::from_mins(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Whether waiting is still of use is asked more seldom: it may take a process of its own to tell.
 const ASK_AGAIN: Duration = Duration::from_secs(1);

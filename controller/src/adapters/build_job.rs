@@ -187,7 +187,8 @@ impl Builds {
     pub async fn go_on(&self, job: Job, app: App, release: Release, lines: Lines, cancel: CancellationToken) -> Result<(), PushRefused> {
         let lines = JobLines::new(lines, &self.dir(job.build).join("log"));
         lines.step("Going on with an earlier push of this commit, which was cut off after its build");
-        self.roll_out(&job, &app, &release, &lines, &cancel).await
+        let script = Postdeploy { command: self.current_postdeploy(&job).await, is_new: false };
+        self.roll_out(&job, &app, &release, script, &lines, &cancel).await
     }
 
     async fn build(&self, job: &Job, app: &App, lines: &Lines, cancel: &CancellationToken) -> Result<BuildOutcome, BuildFailure> {
