@@ -190,6 +190,8 @@ mod tests {
                 other_listeners: vec![],
                 started_at_ms: 0,
                 changed_at_ms: 0,
+                started_uptime_ms: 0,
+                changed_uptime_ms: 0,
             }
         };
         let all = vec![info("d-ours", Some(1)), info("d-old", None), info("d-theirs", Some(2))];

@@ -361,7 +361,7 @@ mod tests {
         let (quiet, limit) = (settings.quiet, settings.quiet_limit);
         let at = |ms| Duration::from_secs(1000) + Duration::from_millis(ms);
         let mut rush = Rush::default();
-        let mut sees = |rush: &mut Rush, version, ms| rush.until(Some(ReleaseVersion(version)), &settings, at(ms));
+        let sees = |rush: &mut Rush, version, ms| rush.until(Some(ReleaseVersion(version)), &settings, at(ms));
         assert_eq!(sees(&mut rush, 1, 0), None, "a server that starts is in no hurry");
         rush.live();
         assert_eq!(sees(&mut rush, 2, 10), None, "the first change starts at once");
