@@ -143,7 +143,7 @@ impl Client {
         let message = body["message"].as_str().map_or_else(|| format!("{} answered {status}", self.api), str::to_owned);
         match (status, id) {
             (401, _) => CliError::new(message, "landfall login"),
-            (404, _) if !message.contains("landfall ") => CliError::new(message, "landfall apps"),
+            (404, _) if body["resource"] == "app" && !message.contains("landfall ") => CliError::new(message, "landfall apps"),
             (429, _) => CliError::new(message, "wait a moment and repeat the command"),
             (500.., _) => CliError::new(message, "landfall doctor, or ask the operator to look at the server's log"),
             _ => CliError::plain(message),

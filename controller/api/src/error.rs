@@ -123,7 +123,7 @@ impl From<landfall_store::StoreError> for ApiError {
         if status.is_server_error() {
             tracing::warn!(error.chain = %chain(&error), "the store did not answer a request");
         }
-        let hint = error.hint().map(|hint| format!(" {}", capitalised(hint))).unwrap_or_default();
+        let hint = error.hint().map(|hint| format!(" {}", begun(hint))).unwrap_or_default();
         Self::new(status, id, format!("{}{hint}", capitalised(&error.to_string())))
     }
 }
@@ -142,10 +142,15 @@ impl From<landfall_model::UnknownSize> for ApiError {
 
 /// First letter upper case, and a full stop at the end.
 pub(crate) fn capitalised(text: &str) -> String {
+    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{}{stop}", begun(text))
+}
+
+/// First letter upper case. What ends with a command to type gets no full stop: it would be typed too.
+fn begun(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
-    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{first}{}{stop}", letters.as_str())
+    format!("{first}{}", letters.as_str())
 }
 
 impl IntoResponse for ApiError {
