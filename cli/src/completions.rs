@@ -54,7 +54,10 @@ mod tests {
                     COMP_POINT=${#COMP_LINE}; _landfall_with_colons landfall; printf '%s\\n' \"${COMPREPLY[@]}\"";
         let output = Command::new("bash").args(["--norc", "-c", asks, "bash"]).arg(&file).arg(line).args(&words).output().unwrap();
         assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).filter(|offer| !offer.is_empty()).collect()
+        let mut offers: Vec<String> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+        offers.retain(|offer| !offer.is_empty());
+        offers.sort();
+        offers
     }
 
     #[test]

@@ -58,13 +58,13 @@ pub enum StoreError {
         reason: &'static str,
     },
     /// Already a collaborator, or the owner.
-    #[error("{email} already has access to this app")]
+    #[error("the account {email} already has access to this app")]
     CollaboratorExists {
         /// Who.
         email: String,
     },
     /// The host name is another app's.
-    #[error("{hostname} is already in use by another app")]
+    #[error("the domain {hostname} is already in use by another app")]
     DomainTaken {
         /// The name.
         hostname: Hostname,
@@ -78,7 +78,7 @@ pub enum StoreError {
         platform: String,
     },
     /// The app's own platform name cannot be removed.
-    #[error("{hostname} comes with the app and cannot be removed")]
+    #[error("the domain {hostname} comes with the app and cannot be removed")]
     DomainBuiltIn {
         /// The name.
         hostname: Hostname,
@@ -290,7 +290,7 @@ impl StoreError {
             Self::ConfigTooLarge { .. } => "put large values in a file the app fetches, or unset some: landfall config:unset KEY",
             Self::QuantityOutOfRange { .. } => "ask for a number in between: landfall ps:scale web=2",
             Self::NoSuchProcessType { known, .. } if known.starts_with("none") => "deploy first: git push landfall main",
-            Self::NoSuchProcessType { .. } => "add a line for it to the Procfile, commit and push",
+            Self::NoSuchProcessType { .. } => "add a line for it to the Procfile, commit that, then: git push landfall main",
             Self::ConfigForgotten { .. } => "see which releases can be run: landfall releases",
             Self::NotRollbackable { reason, .. } if reason.contains("expired") => {
                 "push its commit again (git push --force landfall COMMIT:main), or choose a newer one: landfall releases"

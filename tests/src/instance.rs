@@ -1,5 +1,6 @@
 //! One whole Landfall: its own folders, bridge, ports, firewall table, cgroups and database.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
@@ -206,6 +207,30 @@ impl Instance {
         })
     }
 
+    /// What the instance holds on this machine now: processes (by command line, helpers' numbers left out), mounts, cgroups, network devices,
+    /// containers' folders, sources of builds, git's quarantines. What comes with a piece of work must go with it.
+    pub fn holdings(&self) -> Result<BTreeSet<String>> {
+        let mut holdings = BTreeSet::new();
+        for trace in self.traces()? {
+            let (kind, rest) = trace.split_once(' ').unwrap_or((&trace, ""));
+            match kind {
+                // `process 4711: command …`: the same command of another process is the same thing.
+                "process" => drop(holdings.insert(format!("process {}", rest.split_once(": ").map_or(rest, |(_, command)| command)))),
+                "cgroup" => holdings.extend(folders(Path::new(rest), 3).into_iter().map(|path| format!("cgroup {path}"))),
+                // `link 7: t1234-9@if2: <…> …`: names only.
+                "link" => drop(holdings.insert(format!("link {}", rest.split(": ").nth(1).unwrap_or(rest)))),
+                _ => drop(holdings.insert(trace.clone())),
+            }
+        }
+        for parent in ["data/agent/containers", "run/agent/containers"] {
+            holdings.extend(folders(&self.dir.join(parent), 1).into_iter().map(|path| format!("folder {path}")));
+        }
+        let sources = folders(&self.dir.join("data/builds"), 2).into_iter().filter(|path| path.ends_with("/source"));
+        let quarantines = folders(&self.dir.join("data/git"), 3).into_iter().filter(|path| path.contains("tmp_objdir-"));
+        holdings.extend(sources.chain(quarantines).map(|path| format!("folder {path}")));
+        Ok(holdings)
+    }
+
     /// Everything in the kernel and among processes that carries this instance's name.
     pub fn traces(&self) -> Result<Vec<String>> {
         let mut traces = Vec::new();
@@ -232,6 +257,18 @@ impl Instance {
         }
         Ok(traces)
     }
+}
+
+/// Directories below one, so many levels deep.
+fn folders(dir: &Path, depth: usize) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        found.push(entry.path().to_string_lossy().into_owned());
+        if depth > 1 {
+            found.extend(folders(&entry.path(), depth - 1));
+        }
+    }
+    found
 }
 
 impl Drop for Instance {

@@ -5,9 +5,11 @@ pub mod app;
 pub mod http;
 pub mod instance;
 pub mod postgres;
+pub mod pty;
 pub mod run;
 pub mod stack;
 
 pub use app::App;
 pub use instance::{Instance, Options};
+pub use pty::Pty;
 pub use run::{Done, Run, eventually};

@@ -58,6 +58,11 @@ impl Postgres {
         format!("postgres://landfall@localhost/landfall?host={}", self.socket_dir())
     }
 
+    /// `psql` with some SQL, to be run.
+    pub fn sql(&self, sql: &str) -> Run {
+        Run::new(self.bin.join("psql"), &["-X", "-A", "-t", "-h", &self.socket_dir(), "-U", "landfall", "-d", "landfall", "-c", sql])
+    }
+
     /// Starts the server and waits until it answers.
     pub fn resume(&mut self) -> Result<()> {
         let mut command = Command::new(self.bin.join("postgres"));

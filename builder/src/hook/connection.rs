@@ -46,8 +46,8 @@ pub(super) async fn serve_one(desk: &Desk, stream: UnixStream, shutdown: Cancell
     done.cancel();
     failpoint("server.push.decided");
     if let Ok(Some(mut writer)) = copy.await {
-        // Failure means that the pusher is gone; git then keeps nothing.
-        let _ = send(&mut writer, &Reply::Verdict(accepted)).await;
+        // Also if the pusher left: what was released before is kept. Failure means that git is gone too, and keeps nothing.
+        let _ = tokio::time::timeout(REQUEST_TIMEOUT, send(&mut writer, &Reply::Verdict(accepted))).await;
     }
     failpoint("server.push.told");
     watch.abort();
@@ -65,7 +65,7 @@ async fn watch(mut reader: BufReader<OwnedReadHalf>, pusher: CancellationToken, 
     gone.cancel();
 }
 
-/// Writes lines until `done`, then what still waits; the writer comes back unless the pusher is gone.
+/// Writes lines until `done`, then what still waits, or until the pusher has left. The writer comes back unless the hook itself is gone.
 async fn copy(
     mut writer: OwnedWriteHalf,
     mut lines: mpsc::Receiver<String>,
@@ -75,17 +75,14 @@ async fn copy(
     loop {
         let line = tokio::select! {
             biased;
-            () = gone.cancelled() => return None,
+            () = gone.cancelled() => return Some(writer),
             line = lines.recv() => line,
             () = done.cancelled() => lines.recv().now_or_never().flatten(),
         };
         let Some(line) = line else { return Some(writer) };
         let reply = Reply::Line(line);
-        let sent = tokio::select! {
-            sent = send(&mut writer, &reply) => sent.is_ok(),
-            () = gone.cancelled() => false,
-        };
-        if !sent {
+        // Whole, or the verdict would not be understood. A hook whose git does not read any more is ended by its transport.
+        if send(&mut writer, &reply).await.is_err() {
             gone.cancel();
             return None;
         }

@@ -297,6 +297,12 @@ impl Builds {
                         format!("Its output is kept: landfall releases:output {version} --app {}", app.name),
                     ]));
                 }
+                Ok(ReleaseStatus::Pending) => {
+                    return Err(lines.refused(&[
+                        format!("The pusher left during the release phase of {version}, which goes on; the branch was not moved."),
+                        format!("See it with: landfall releases:output {version} --app {}", app.name),
+                    ]));
+                }
                 Ok(_) => {}
                 Err(error) => return Err(lines.refused(&[crate::explain(&error)])),
             }

@@ -13,6 +13,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// Lazily started, shared by the tests of one database, dropped before the program ends.
 struct Shared {
     postgres: bool,
+    set: &'static [(&'static str, &'static str)],
     running: Mutex<Option<(Arc<Instance>, Option<Postgres>)>>,
 }
 
@@ -23,7 +24,8 @@ impl Shared {
             return Ok(Arc::clone(instance));
         }
         let database = self.postgres.then(Postgres::start).transpose()?;
-        let set = database.iter().map(|database| ("store.url".to_owned(), database.url())).collect();
+        let url = database.iter().map(|database| ("store.url".to_owned(), database.url()));
+        let set = url.chain(self.set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))).collect();
         let instance = Arc::new(Instance::start(&Options { set, ..Options::default() })?);
         *running = Some((Arc::clone(&instance), database));
         Ok(instance)
@@ -35,8 +37,13 @@ fn main() -> ExitCode {
     // Two cores: more at once only makes every deadline harder to keep.
     arguments.test_threads.get_or_insert(2);
     // The languages' builds are slow beside the others', and no database makes a difference to them.
-    let shared = [("sqlite", false, cases::SHARED), ("postgres", true, cases::SHARED), ("languages", false, cases::LANGUAGES)]
-        .map(|(name, postgres, cases)| (name, Arc::new(Shared { postgres, running: Mutex::new(None) }), cases));
+    let groups = [
+        ("sqlite", false, &[][..], cases::SHARED),
+        ("postgres", true, &[], cases::SHARED),
+        ("languages", false, &[], cases::LANGUAGES),
+        ("hasty", false, cases::HASTE, cases::HASTY),
+    ];
+    let shared = groups.map(|(name, postgres, set, cases)| (name, Arc::new(Shared { postgres, set, running: Mutex::new(None) }), cases));
     let mut trials = Vec::new();
     for (group, shared, cases) in &shared {
         for (name, test) in *cases {

@@ -85,14 +85,113 @@ pub(crate) fn postgres_restart() -> Result<()> {
     let mut database = Postgres::start()?;
     let instance = Instance::start(&Options { set: vec![("store.url".into(), database.url())], ..Options::default() })?;
     let app = App::hello(&instance, "durable")?;
-    database.halt()?;
+    a_request_that_hangs_in_the_database_is_answered(&mut database, &instance, &app)?;
     ensure!(app.get("/")?.status == 200, "apps do not need the database");
     let refused = app.landfall(&["config:set", "A=1"]).fails()?;
-    ensure!(refused.stderr.contains(" ! "), "{}", refused.stderr);
+    ensure!(refused.stderr.contains("database does not answer") && refused.stderr.contains("landfall doctor"), "{}", refused.stderr);
+    let refused = app.git(&["push", "landfall", "main:again"]).fails()?;
+    ensure!(refused.stderr.contains("cannot reach its database now"), "{}", refused.stderr);
     database.resume()?;
+    nothing_acknowledged_is_lost(&mut database, &instance, &app)?;
     eventually(Duration::from_secs(30), || app.landfall(&["config:set", "GREETING=back"]).ok())?;
     app.answers_when(|answer| answer.body == "back\n")?;
+    app.push().context("a push works")?;
     drop(app);
     drop(instance);
     Ok(())
+}
+
+/// The database dies while a request waits in it: the request is answered, soon, with what happened.
+fn a_request_that_hangs_in_the_database_is_answered(database: &mut Postgres, instance: &Instance, app: &App<'_>) -> Result<()> {
+    std::thread::scope(|scope| {
+        let locks = database.sql("BEGIN; LOCK TABLE apps IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60)");
+        let locks = scope.spawn(move || locks.done());
+        let held = "SELECT count(*) FROM pg_locks WHERE relation = 'apps'::regclass AND mode = 'AccessExclusiveLock' AND granted";
+        eventually(
+            Duration::from_secs(20),
+            || if database.sql(held).ok()?.stdout.trim() == "1" { Ok(()) } else { bail!("not locked yet") },
+        )?;
+        let asked = scope.spawn(|| {
+            let begun = std::time::Instant::now();
+            let answer = instance.api_request("PATCH", "/apps/durable/config-vars", r#"{"MIDWAY":"1"}"#);
+            answer.map(|answer| (answer, begun.elapsed()))
+        });
+        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+        eventually(Duration::from_secs(20), || {
+            if database.sql(waits).ok()?.stdout.trim() == "0" { bail!("nobody waits yet") } else { Ok(()) }
+        })?;
+        database.halt()?;
+        let (answer, took) = asked.join().map_err(|_| anyhow::anyhow!("the client panicked"))??;
+        ensure!(answer.status == 503 && answer.body.contains("The database does not answer"), "{answer:?}");
+        ensure!(took < Duration::from_secs(30), "it took {took:?}");
+        let _ = locks.join();
+        ensure!(app.get("/")?.status == 200);
+        Ok(())
+    })
+}
+
+/// Config changes go on while the database is cut off and comes back: each is answered, and what was answered with 200 is there.
+fn nothing_acknowledged_is_lost(database: &mut Postgres, instance: &Instance, app: &App<'_>) -> Result<()> {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    eventually(Duration::from_secs(30), || app.landfall(&["config:set", "BEFORE=1"]).ok())?;
+    let (stop, kept, refused) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let answers: Vec<Result<(String, u16, String)>> = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..6)
+            .map(|writer| {
+                let (stop, kept, refused) = (&stop, &kept, &refused);
+                scope.spawn(move || {
+                    let mut answers = Vec::new();
+                    for round in 0.. {
+                        if stop.load(Ordering::Relaxed) {
+                            return answers;
+                        }
+                        let key = format!("W{writer}_{round}");
+                        let answer = instance.api_request("PATCH", "/apps/durable/config-vars", &format!("{{\"{key}\":\"x\"}}"));
+                        answers.push(answer.map(|answer| {
+                            if answer.status == 200 { kept } else { refused }.fetch_add(1, Ordering::Relaxed);
+                            (key, answer.status, answer.body)
+                        }));
+                    }
+                    answers
+                })
+            })
+            .collect();
+        let more = |counter: &AtomicUsize, than: usize| {
+            eventually(Duration::from_secs(60), || if counter.load(Ordering::Relaxed) > than { Ok(()) } else { bail!("no answers come") })
+        };
+        let cut = (|| {
+            more(&kept, 20)?;
+            database.halt()?;
+            more(&refused, 5)?;
+            ensure!(app.get("/")?.status == 200, "apps do not need the database");
+            database.resume()?;
+            more(&kept, kept.load(Ordering::Relaxed) + 20)
+        })();
+        stop.store(true, Ordering::Relaxed);
+        let answers =
+            writers.into_iter().flat_map(|writer| writer.join().unwrap_or_else(|_| vec![Err(anyhow::anyhow!("a writer panicked"))]));
+        cut.map(|()| answers.collect())
+    })?;
+    let config = app.json(&["config", "--json"])?;
+    for answer in answers {
+        let (key, status, body) = answer?;
+        ensure!(matches!(status, 200 | 503), "{key} was answered with {status}: {body}");
+        ensure!(status != 200 || config[&key] == "x", "{key} was acknowledged and is not there");
+    }
+    let list = app.json(&["releases", "-n", "1000", "--json"])?;
+    let mut versions: Vec<u64> = list.as_array().into_iter().flatten().filter_map(|release| release["version"].as_u64()).collect();
+    versions.sort_unstable();
+    let newest = versions.last().copied().unwrap_or_default();
+    let oldest = versions.first().copied().unwrap_or_default();
+    ensure!(versions == (oldest..=newest).collect::<Vec<_>>() && (oldest == 1 || versions.len() == 1000), "a gap in {versions:?}");
+    eventually(Duration::from_secs(60), || {
+        let dynos = app.json(&["ps", "--json"])?;
+        let dynos: Vec<_> =
+            dynos.as_array().into_iter().flatten().map(|dyno| (&dyno["state"], dyno["release"]["version"].as_u64())).collect();
+        if matches!(dynos[..], [(state, Some(version))] if *state == "up" && version == newest) {
+            Ok(())
+        } else {
+            bail!("{dynos:?}, newest {newest}")
+        }
+    })
 }

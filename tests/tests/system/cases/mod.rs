@@ -1,18 +1,26 @@
 //! The tests, by what a user is doing.
 
+mod attach;
 mod bad_input;
+mod boot;
 mod build_log;
 mod buildpacks;
 mod clock;
 mod control;
+mod cancel;
+mod crowd;
 mod deploy;
 mod faults;
+mod health;
 mod keep;
 mod kill;
 mod machine;
 mod node;
 mod operate;
+mod postdeploy;
+mod pushes;
 mod python;
+mod words;
 
 use anyhow::Result;
 use landfall_tests::Instance;
@@ -40,10 +48,24 @@ pub(crate) const SHARED: &[SharedCase] = &[
     ("rollback_to_nothing", bad_input::rollback_to_nothing),
     ("deploy_branch_cannot_be_deleted", bad_input::deploy_branch_cannot_be_deleted),
     ("many_config_changes_at_once_leave_no_gap", bad_input::many_config_changes_at_once_leave_no_gap),
+    ("a_thousand_config_changes_at_once", crowd::a_thousand_config_changes_at_once),
+    ("nothing_to_push", pushes::nothing_to_push),
+    ("tags_and_rewritten_history", pushes::tags_and_rewritten_history),
+    ("half_a_history", pushes::half_a_history),
+    ("two_pushes_at_once", pushes::two_at_once),
+    ("two_pushes_that_know_nothing_of_each_other", pushes::two_that_know_nothing_of_each_other),
+    ("two_pushes_of_one_commit", pushes::two_from_one_commit),
+    ("postdeploy_runs_once", postdeploy::runs_once_after_the_first_deploy),
+    ("postdeploy_failure_undoes_nothing", postdeploy::its_failure_undoes_nothing),
+    ("app_names", words::app_names),
+    ("misspelt_commands", words::misspelt_commands),
+    ("scaling", words::scaling),
+    ("rolling_back", words::rolling_back),
+    ("outputs", words::outputs),
+    ("editing_config", words::editing_config),
     ("scale_restart_stop", operate::scale_restart_stop),
     ("logs_show_app_and_router", operate::logs_show_app_and_router),
     ("run_gives_output_input_and_exit_code", operate::run_gives_output_input_and_exit_code),
-    ("run_on_a_terminal", operate::run_on_a_terminal),
     ("exec_in_a_dyno", operate::exec_in_a_dyno),
     ("domains_and_maintenance", operate::domains_and_maintenance),
     ("listings_as_json", operate::listings_as_json),
@@ -63,10 +85,38 @@ pub(crate) const LANGUAGES: &[SharedCase] = &[
     ("buildpacks_in_words", buildpacks::in_words),
 ];
 
+/// Apps that misbehave, on a Landfall that loses patience early; and terminals, which no database makes a difference to.
+pub(crate) const HASTY: &[SharedCase] = &[
+    ("never_listens", boot::never_listens),
+    ("listens_on_the_wrong_port", boot::listens_on_the_wrong_port),
+    ("listens_on_loopback_only", boot::listens_on_loopback_only),
+    ("exits_at_once", boot::exits_at_once),
+    ("first_deploy_that_does_not_come_up", boot::first_deploy_that_does_not_come_up),
+    ("ignores_sigterm", boot::ignores_sigterm),
+    ("leaves_zombies", boot::leaves_zombies),
+    ("startup_check_guards_the_switch", health::startup_check_guards_the_switch),
+    ("readiness_check_gates_requests", health::readiness_check_gates_requests),
+    ("liveness_check_replaces_the_sick", health::liveness_check_replaces_the_sick),
+    ("unknown_checks_are_left_out_and_named", health::unknown_checks_are_left_out_and_named),
+    ("run_on_a_terminal", attach::run_on_a_terminal),
+    ("exec_on_a_terminal", attach::exec_on_a_terminal),
+    ("exit_codes_and_signals", attach::exit_codes_and_signals),
+    ("pipes_carry_every_byte", attach::pipes_carry_every_byte),
+    ("a_killed_client_ends_its_dyno", attach::a_killed_client_ends_its_dyno),
+    ("completions_in_real_shells", words::completions_in_real_shells),
+];
+
+/// What [`HASTY`]'s Landfall differs in.
+pub(crate) const HASTE: &[(&str, &str)] = &[("dyno.boot_seconds", "4"), ("dyno.stop_seconds", "2")];
+
 pub(crate) const OWN: &[OwnCase] = &[
     ("down_leaves_nothing_and_up_brings_all_back", faults::down_leaves_nothing_and_up_brings_all_back),
     ("killed_processes_cost_no_request", faults::killed_processes_cost_no_request),
     ("killed_server_during_a_build", faults::killed_server_during_a_build),
+    ("ctrl_c_and_builds_cancel", cancel::ctrl_c_and_builds_cancel),
+    ("leaving_after_the_release_keeps_it", cancel::leaving_after_the_release_keeps_it),
+    ("ctrl_c_while_waiting_for_a_turn", cancel::ctrl_c_while_waiting_for_a_turn),
+    ("postdeploy_survives_a_killed_server", postdeploy::survives_a_killed_server_and_never_runs_twice),
     ("killed_shim_is_replaced", faults::killed_shim_is_replaced),
     ("postgres_restart", faults::postgres_restart),
     ("up_says_what_the_machine_lacks", machine::up_says_what_the_machine_lacks),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use landfall_tests::{App, Instance, Run, eventually, http};
+use landfall_tests::{App, Instance, eventually, http};
 use serde_json::Value;
 
 /// Names of the dynos that are up.
@@ -102,19 +102,6 @@ pub(crate) fn run_gives_output_input_and_exit_code(instance: &Instance) -> Resul
     let detached = app.landfall(&["run:detached", "echo detached was here"]).ok()?;
     ensure!(detached.stdout.contains("run."), "{detached:?}");
     eventually(Duration::from_secs(20), || if app.log().contains("detached was here") { Ok(()) } else { bail!("{}", app.log()) })
-}
-
-pub(crate) fn run_on_a_terminal(instance: &Instance) -> Result<()> {
-    let app = App::hello(instance, "screen")?;
-    // script(1) gives the command a terminal of its own.
-    let done = Run::new("script", &["-qec", "landfall run 'test -t 0 && test -t 1 && stty size && echo on-a-terminal'", "/dev/null"])
-        .with(|command| {
-            command.current_dir(app.dir());
-            instance.environment(command);
-        })
-        .ok()?;
-    ensure!(done.stdout.contains("on-a-terminal"), "{done:?}");
-    Ok(())
 }
 
 pub(crate) fn exec_in_a_dyno(instance: &Instance) -> Result<()> {
