@@ -282,17 +282,14 @@ impl RouteTable {
                 inner.generation += 1;
                 (app, inner.wanted.get(&app).cloned(), inner.generation)
             };
-            match &entry {
-                Some(entry) => {
-                    failpoint("server.routes.before");
-                    self.client.replace_app(generation, entry.wire.clone()).await?;
-                    failpoint("server.routes.acknowledged");
-                }
-                None => {
-                    failpoint("server.unroute.before");
-                    self.client.remove_app(generation, app.to_string()).await?;
-                    failpoint("server.unroute.acknowledged");
-                }
+            if let Some(entry) = &entry {
+                failpoint("server.routes.before");
+                self.client.replace_app(generation, entry.wire.clone()).await?;
+                failpoint("server.routes.acknowledged");
+            } else {
+                failpoint("server.unroute.before");
+                self.client.remove_app(generation, app.to_string()).await?;
+                failpoint("server.unroute.acknowledged");
             }
             let mut inner = self.lock();
             match entry {
