@@ -61,14 +61,14 @@ fn lines_keep_their_order_and_say_the_time_of_day() {
         say(&mut router, "old writer again");
     }
     followed.extend(follow.poll().unwrap());
-    let (read, _) = reader.last(100, &Filter::default());
+    let (read, _) = reader.last(100, &Filter::default()).unwrap();
     let day =
         |day: &str| ["old writer", "new writer", "old writer again"].map(|text| (format!("2026-01-0{day}T03:04:05"), text.to_owned()));
     let before = ["before", "before too"].map(|text| ("2026-01-02T03:04:05".to_owned(), text.to_owned()));
     let expected: Vec<_> = before.into_iter().chain(day("1")).chain(day("3")).chain(day("2")).collect();
     assert_eq!(shown(&read), expected);
     assert_eq!(shown(&followed), expected, "a reader that follows sees the same");
-    let (last, _) = reader.last(2, &Filter::default());
+    let (last, _) = reader.last(2, &Filter::default()).unwrap();
     assert_eq!(shown(&last), expected[expected.len() - 2..], "the last lines are those written last");
 }
 
