@@ -66,7 +66,7 @@ async fn trees_that_cannot_be_kept_are_refused_after_the_build_too() {
     for (name, script, reason) in [
         ("deep", NEST, KillReason::Tree),
         ("many", "n=0; while [ $n -lt 600 ]; do : > f$n; n=$((n+1)); done", KillReason::Tree),
-        ("holes", "truncate -s 1T /app/hole", KillReason::Disk),
+        ("holes", "truncate -s 1099511627776 /app/hole", KillReason::Disk),
     ] {
         let mut session = instance.agent.build(spec(&instance, name, script)).await.unwrap();
         let (said, outcome) = finish(&mut session).await;

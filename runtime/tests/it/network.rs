@@ -43,18 +43,21 @@ async fn the_host_reaches_dynos_and_dynos_reach_neither_each_other_nor_the_host(
 /// The host remembers for up to a minute where an address was.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_has_an_address_next_is_reached_at_once() {
-    let instance = Instance::with(|config| config.subnet.prefix = 30).await;
-    let mut before = None;
-    for id in ["a", "b"] {
-        let mut spec = instance.spec(id, &["httpd", "-f", "-p", "8000"]);
+    // Thirteen addresses: the fourteenth container has the first one's.
+    let instance = Instance::with(|config| config.subnet.prefix = 28).await;
+    let mut given = Vec::new();
+    for turn in 0..14 {
+        let id = format!("turn-{turn}");
+        let mut spec = instance.spec(&id, &["httpd", "-f", "-p", "8000"]);
         spec.port = Some(8000);
         let address = instance.agent.start(spec).await.unwrap().ip.unwrap();
-        assert_eq!(*before.get_or_insert(address), address, "there is but one");
-        instance.reach(id, |state| *state == ContainerState::Ready).await;
-        std::net::TcpStream::connect_timeout(&(address, 8000).into(), Duration::from_secs(1)).expect(id);
-        instance.agent.stop(&instance.spec(id, &[]).id, Duration::ZERO).await.unwrap();
-        instance.agent.remove(&instance.spec(id, &[]).id).await.unwrap();
+        instance.reach(&id, |state| *state == ContainerState::Ready).await;
+        std::net::TcpStream::connect_timeout(&(address, 8000).into(), Duration::from_secs(1)).expect(&id);
+        instance.agent.stop(&instance.spec(&id, &[]).id, Duration::ZERO).await.unwrap();
+        instance.agent.remove(&instance.spec(&id, &[]).id).await.unwrap();
+        given.push(address);
     }
+    assert_eq!(given[13], given[0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

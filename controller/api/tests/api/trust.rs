@@ -84,6 +84,7 @@ async fn every_deed_is_in_the_log_and_only_administrators_read_it() {
         "domain.add www.example.com",
         "secret.read config vars, by a change that changed nothing",
         "config.set v3: Set A config vars; config vars shown",
+        "deploy v2: Deploy 1a2b3c4d",
         "app.create blog",
         "token.new_address test",
     ];

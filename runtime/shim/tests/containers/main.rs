@@ -273,7 +273,9 @@ fn in_log_mode_every_line_lands_in_the_log_and_nobody_attaches() {
     c.config.log = Some(landfall_runtime_wire::LogTarget { dir: dir.clone(), source: "app".into(), name: "web.1".into() });
     c.start();
     eventually("the end", || matches!(c.status().phase, Phase::Exited { .. }));
-    let files: Vec<_> = std::fs::read_dir(&dir).unwrap().flatten().map(|entry| std::fs::read(entry.path()).unwrap()).collect();
+    let paths = std::fs::read_dir(&dir).unwrap().flatten().map(|entry| entry.path());
+    let logs = paths.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
+    let files: Vec<_> = logs.map(|path| std::fs::read(path).unwrap()).collect();
     let text = String::from_utf8(files.concat()).expect("invalid bytes are replaced");
     let mut lines: Vec<_> = text.lines().filter_map(|line| line.split_once(' ')).map(|(_, rest)| rest).collect();
     lines.sort_unstable();

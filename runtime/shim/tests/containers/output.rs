@@ -18,6 +18,8 @@ fn logging(script: &str, dir: &Path) -> Container {
 
 fn lines(dir: &Path) -> Vec<String> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    // What else is there is not for people.
+    files.retain(|file| file.to_string_lossy().contains(".log"));
     // `.log.1` is older than `.log`.
     files.sort_by(|a, b| b.cmp(a));
     files
