@@ -80,9 +80,7 @@ pub(crate) const LANGUAGES: &[SharedCase] = &[
     ("django_and_hooks", python::django_and_hooks),
     ("python_in_words", python::in_words),
     ("node_by_every_manager", node::by_every_manager),
-    ("buildpacks_of_the_apps_own", buildpacks::of_the_apps_own),
-    ("buildpacks_of_two_languages", buildpacks::of_two_languages),
-    ("buildpacks_in_words", buildpacks::in_words),
+    ("languages_nobody_builds_yet", buildpacks::in_words),
 ];
 
 /// Apps that misbehave, on a Landfall that loses patience early; and terminals, which no database makes a difference to.
