@@ -41,7 +41,9 @@ fn answer(app: &App<'_>, path: &str, words: &str) -> Result<()> {
 
 fn dyno(app: &App<'_>) -> Result<Value> {
     let dynos = app.json(&["ps", "--json"])?;
-    let up = dynos.as_array().into_iter().flatten().find(|dyno| dyno["state"] == "up").cloned();
+    // One of an older release may still be ending.
+    let all = dynos.as_array().into_iter().flatten().filter(|dyno| dyno["state"] == "up");
+    let up = all.max_by_key(|dyno| dyno["release"]["version"].as_u64()).cloned();
     up.with_context(|| format!("nothing is up: {dynos}"))
 }
 
