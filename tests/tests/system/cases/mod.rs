@@ -106,6 +106,7 @@ pub(crate) const OWN: &[OwnCase] = &[
     ("down_leaves_nothing_and_up_brings_all_back", faults::down_leaves_nothing_and_up_brings_all_back),
     ("killed_processes_cost_no_request", faults::killed_processes_cost_no_request),
     ("killed_server_during_a_build", faults::killed_server_during_a_build),
+    ("a_new_server_asks_no_first_check_again", health::a_new_server_asks_no_first_check_again),
     ("ctrl_c_and_builds_cancel", cancel::ctrl_c_and_builds_cancel),
     ("leaving_after_the_release_keeps_it", cancel::leaving_after_the_release_keeps_it),
     ("ctrl_c_while_waiting_for_a_turn", cancel::ctrl_c_while_waiting_for_a_turn),
