@@ -8,17 +8,18 @@ PREFIX ?= /usr/local
 # What runs, what builds and what tests Landfall, as Debian packages.
 RUN_PACKAGES := git mmdebstrap nftables ca-certificates debian-archive-keyring curl
 BUILD_PACKAGES := gcc g++ make pkg-config cmake libseccomp-dev
-TEST_PACKAGES := postgresql python3 python3-pip python3-venv openssh-client busybox-static iproute2 util-linux chromium chromium-driver procps zsh fish
-BENCH_PACKAGES := crun runc haproxy wrk
+TEST_PACKAGES := postgresql python3 python3-pip python3-venv openssh-client busybox-static iproute2 util-linux chromium chromium-driver procps zsh fish libfaketime
+BENCH_PACKAGES := crun runc haproxy nginx-light wrk
+VM_PACKAGES := qemu-system-x86 e2fsprogs binutils
 
 # The programs that run inside containers, or as their parent, are static: they must work in any image.
 STATIC := -p landfall-shim -p landfall-init -p landfall-lifecycle -p landfall-buildpacks
 STATIC_FLAGS := --target $(TRIPLE) --config 'target.$(TRIPLE).rustflags=["-C","target-feature=+crt-static"]'
 
-.PHONY: help up down purge install test bench c t fmt lint
+.PHONY: help up down purge test test-vm bench static c t fmt lint
 
 help: ## list what make can do
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 up: ## install what is missing, build, start Landfall, deploy the sample app
 	@packaging/need.sh $(RUN_PACKAGES) $(BUILD_PACKAGES)
@@ -33,6 +34,10 @@ purge: down ## remove data, configuration and programs too
 test: ## everything: unit, property, snapshot and whole-system tests
 	@packaging/need.sh $(RUN_PACKAGES) $(BUILD_PACKAGES) $(TEST_PACKAGES)
 	@TARGET="$(TARGET)" TRIPLE="$(TRIPLE)" packaging/test.sh
+
+test-vm: ## use Landfall on an emulated Debian 12: systemd, kernel 6.1, cgroup v2, a reboot and a power cut
+	@packaging/need.sh $(RUN_PACKAGES) $(BUILD_PACKAGES) $(VM_PACKAGES)
+	@TARGET="$(TARGET)" CARGO_TARGET_DIR="$(TARGET)" TRIPLE="$(TRIPLE)" packaging/vm/run.sh
 
 bench: ## measure, as ratios against named peers; keeps bench/results.json
 	@packaging/need.sh $(RUN_PACKAGES) $(BUILD_PACKAGES) $(TEST_PACKAGES) $(BENCH_PACKAGES)

@@ -10,4 +10,4 @@ phase "building the programs that run in containers" cargo build --release --tar
 phase "putting the programs in place" env TARGET="$TARGET" TRIPLE="$TRIPLE" "$here/install.sh" release "$TARGET/landfall-bench"
 phase "building the benchmark" cargo build -p landfall-tests --bin bench
 mkdir -p bench
-LANDFALL_TEST_ROOT=$TARGET/landfall-bench "$TARGET/debug/bench" bench/results.json
+LANDFALL_TEST_ROOT=$TARGET/landfall-bench "$TARGET/debug/bench" bench/results.json README.md

@@ -28,6 +28,10 @@ pub struct GitConfig {
     pub max_connections: usize,
     /// Most SSH connections that have not authenticated yet. Default 50.
     pub max_unauthenticated: usize,
+    /// Most git processes at once, over SSH and HTTP; more are told to try again. Default 32.
+    pub max_processes: usize,
+    /// Most of them for one account. Default 8.
+    pub max_processes_per_account: usize,
     /// Most channels open in one SSH connection. Default 4 (git uses one).
     pub max_channels: usize,
     /// Most keys one SSH connection may try. Default 6.
@@ -49,6 +53,8 @@ impl Default for GitConfig {
             max_push_bytes: 512 * MIB,
             max_connections: 200,
             max_unauthenticated: 50,
+            max_processes: 32,
+            max_processes_per_account: 8,
             max_channels: 4,
             max_auth_tries: 6,
             login_grace: Duration::from_secs(20),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use git2::{Oid, Repository};
 use landfall_model::{AccountId, AppId, AppName};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,14 @@ pub struct PushedObjects {
     pub repo: PathBuf,
     /// Object directories that hold what is not accepted yet.
     pub quarantine: Vec<PathBuf>,
+}
+
+impl PushedObjects {
+    /// Whether a branch that deploys is at this commit: an earlier push of it was accepted. Blocking.
+    pub fn accepted_before(&self, commit: &str) -> bool {
+        let (Ok(repo), Ok(commit)) = (Repository::open_bare(&self.repo), Oid::from_str(commit)) else { return false };
+        DEPLOY_BRANCHES.iter().any(|branch| repo.refname_to_id(&format!("refs/heads/{branch}")).is_ok_and(|at| at == commit))
+    }
 }
 
 /// A push to a deploy branch, not accepted yet.
@@ -50,10 +59,18 @@ pub struct PushRefused {
 }
 
 impl PushRefused {
-    /// A refusal with this text.
+    /// A refusal with this text. It may quote what somebody pushed, and goes to terminals: what would move a cursor there, or turn the
+    /// direction of writing, is shown and not done (trust rule R11).
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
+        let message: String = message.into();
+        let shown = |c: char| if must_be_shown(c) { c.escape_default().to_string() } else { c.to_string() };
+        Self { message: if message.contains(must_be_shown) { message.chars().map(shown).collect() } else { message } }
     }
+}
+
+fn must_be_shown(c: char) -> bool {
+    (c.is_control() && !matches!(c, '\n' | '\t'))
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Takes lines for a person to read. Never blocks: a reader that is too slow loses lines, not the writer time (trust rule G6).
@@ -70,4 +87,15 @@ pub trait PushHandler: Send + Sync + 'static {
     /// Runs the push to its end. `Ok` lets git move the branch; `Err` refuses the push, its message is shown. Pushes to one app come one at a
     /// time. `cancel` fires when the pusher is gone (Ctrl-C); the future is still awaited, so it must stop its work and return.
     fn push(&self, push: Push, lines: Lines, cancel: CancellationToken) -> BoxFuture<'_, Result<(), PushRefused>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_moves_no_cursor() {
+        let refused = PushRefused::new("line 2: \u{1b}[2Jweb\r\u{202e}: x\nNext: fix it");
+        assert_eq!(refused.message, "line 2: \\u{1b}[2Jweb\\r\\u{202e}: x\nNext: fix it");
+    }
 }

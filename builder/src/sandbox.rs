@@ -126,6 +126,8 @@ pub enum Killed {
     Time,
     /// Over its disk limit.
     Disk,
+    /// More files than an image may have, or nested too deep.
+    Tree,
     /// The machine's disk is full.
     HostDisk,
     /// Its supervisor died.

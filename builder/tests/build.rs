@@ -133,6 +133,10 @@ impl Bench {
         self.lines.0.lock().unwrap().join("\n")
     }
 
+    fn log(&self, build: BuildId) -> PathBuf {
+        self.dir.path().join("builds").join(build.to_string()).join("log")
+    }
+
     fn source(&self, build: BuildId) -> PathBuf {
         self.dir.path().join("builds").join(build.to_string()).join("source")
     }
@@ -150,15 +154,12 @@ async fn a_good_build() {
     let processes: Vec<_> = outcome.processes.iter().map(|p| (p.process_type.as_str(), p.command.as_str())).collect();
     assert_eq!(processes, [("console", "python"), ("web", "python app.py")]);
     insta::assert_snapshot!(bench.shown());
-    assert_eq!(std::fs::read_to_string(bench.builder.log_path(build)).unwrap(), bench.shown() + "\n");
+    assert_eq!(std::fs::read_to_string(bench.log(build)).unwrap(), bench.shown() + "\n");
     assert_eq!(*bench.sandbox.discarded.lock().unwrap(), [build]);
     assert!(!bench.source(build).exists());
     let spec = bench.sandbox.started.lock().unwrap().pop().unwrap();
     assert!(spec.files.iter().any(|file| file.content == SECRET.as_bytes()));
     assert!(!format!("{spec:?}{outcome:?}{}", outcome.cache.to_json()).contains(SECRET));
-    bench.builder.forget(build).unwrap();
-    bench.builder.forget(build).unwrap();
-    assert!(!bench.builder.log_path(build).exists());
 }
 
 #[tokio::test]
@@ -171,6 +172,7 @@ async fn every_failure_has_words_and_leaves_nothing() {
         SandboxEnd { code: 137, oom: true, killed: None },
         killed(Killed::Time),
         killed(Killed::Disk),
+        killed(Killed::Tree),
         killed(Killed::HostDisk),
         killed(Killed::Shim),
     ] {
@@ -181,7 +183,7 @@ async fn every_failure_has_words_and_leaves_nothing() {
         writeln!(shown, "{}\n    {}", failure.code(), failure.explain().join("\n    ")).unwrap();
         assert_eq!(*bench.sandbox.discarded.lock().unwrap(), [build]);
         assert!(!bench.source(build).exists());
-        let log = std::fs::read_to_string(bench.builder.log_path(build)).unwrap();
+        let log = std::fs::read_to_string(bench.log(build)).unwrap();
         assert!(log.contains("       no end\n") && log.ends_with(&format!(" !     {}\n", failure.explain().last().unwrap())), "{log}");
     }
     for files in [[("Procfile", "web python app.py")], [("app.json", "{\n  \"env\": [] }")]] {

@@ -66,6 +66,11 @@ fn hostile_trees_are_refused_in_words() {
     let target = |text: &str| bench.blob(text.as_bytes());
     let deep = (0..6).fold(bench.tree(&[(Blob, "f", hi)]), |inner, _| bench.tree(&[(Tree, "d", inner)]));
     let inner = bench.tree(&[(Blob, "passwd", hi)]);
+    // More names than a source may have files, in one object: refused before it is read.
+    let crowd: Vec<String> = (0..300).map(|number| format!("{number:0>40}")).collect();
+    let mut crowd: Vec<Entry> = crowd.iter().map(|name| (Blob, &*String::leak(name.clone()), hi)).collect();
+    crowd.insert(0, (Blob, "..", hi));
+    let crowd = bench.tree(&crowd);
     let many: Vec<Entry> = ["a", "b", "c"].map(|name| (Blob, name, bench.blob(&[b'x'; 2000]))).into();
     let table = [
         bench.refusal(&[(Blob, "..", hi)]),
@@ -83,6 +88,7 @@ fn hostile_trees_are_refused_in_words() {
         bench.refusal(&many),
         bench.refusal(&[(Blob, "a\u{1b}[31m", inner)]),
         bench.refusal(&[]),
+        bench.refusal(&[(Tree, "crowd", crowd), (Blob, "f", hi)]),
     ];
     insta::assert_snapshot!(table.join("\n"));
 }
@@ -109,4 +115,39 @@ fn a_plain_tree_arrives_whole() {
     assert!(!at("a.psd").exists());
     assert!(std::fs::read_dir(at("module")).unwrap().next().is_none());
     assert_eq!(made.warnings, ["\"module\" is a git submodule: it is not fetched, the app gets an empty directory."]);
+}
+
+/// Ten directories in ten levels, each ten times the next: 10^10 files in eleven small objects.
+#[test]
+fn a_tree_that_multiplies_itself_is_refused_at_the_limit() {
+    let bench = Bench::new();
+    let names = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+    let leaf = bench.tree(&names.map(|name| (FileMode::Blob, name, bench.blob(b"x"))));
+    let bomb = (0..9).fold(leaf, |inner, _| bench.tree(&names.map(|name| (FileMode::Tree, name, inner))));
+    let limits = SourceLimits { entries: 5_000, ..SourceLimits::default() };
+    let refused = bench.checkout(bomb, limits).unwrap_err();
+    assert_eq!(refused.to_string(), "the source holds more than 5000 files");
+}
+
+/// Large files do not pass through this process's memory: 400 MB of them leave its peak where it was.
+#[test]
+fn large_files_arrive_whole_and_pass_memory_by() {
+    let bench = Bench::new();
+    let peak = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().trim_end_matches(" kB");
+        line.parse::<u64>().unwrap()
+    };
+    let file = bench.dir.path().join("large");
+    std::fs::File::create(&file).unwrap().set_len(400 << 20).unwrap();
+    // git itself writes it, so that it is not in our memory either.
+    let git =
+        std::process::Command::new("git").arg("--git-dir").arg(bench.repo.path()).args(["hash-object", "-w"]).arg(&file).output().unwrap();
+    let id = Oid::from_str(String::from_utf8(git.stdout).unwrap().trim()).unwrap();
+    let tree = bench.tree(&[(FileMode::Blob, "large", id), (FileMode::BlobExecutable, "small", bench.blob(b"hi"))]);
+    let before = peak();
+    let made = bench.checkout(tree, SourceLimits::default()).unwrap();
+    assert_eq!((made.bytes, made.entries), ((400 << 20) + 2, 2));
+    assert_eq!(std::fs::metadata(bench.out().join("large")).unwrap().len(), 400 << 20);
+    assert!(peak() < before + (64 << 10), "{} kB more", peak() - before);
 }

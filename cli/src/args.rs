@@ -356,6 +356,16 @@ pub(crate) enum Command {
         key: String,
     },
 
+    /// Show who did what on this server, newest first (administrators only).
+    #[command(after_help = "Example:\n  landfall audit -n 20")]
+    Audit {
+        /// How many entries.
+        #[arg(short, long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        num: u32,
+        #[command(flatten)]
+        json: JsonArg,
+    },
+
     /// List builds, newest first.
     #[command(after_help = "Example:\n  landfall builds -a blog")]
     Builds(AppListing),
@@ -430,6 +440,9 @@ pub(crate) enum Command {
         /// Start them anew if they run already; dynos run on.
         #[arg(long)]
         restart: bool,
+        /// Do not let systemd start them: they will not come back after a reboot.
+        #[arg(long, env = "LANDFALL_OWN_SUPERVISOR", value_parser = clap::builder::FalseyValueParser::new())]
+        own_supervisor: bool,
         #[command(flatten)]
         config: ConfigArg,
     },
@@ -467,6 +480,12 @@ pub(crate) enum Command {
     /// The HTTP router (unprivileged).
     #[command(hide = true)]
     Router(ConfigArg),
+    /// What must be there before agent, server and router start.
+    #[command(hide = true)]
+    Prepare(ConfigArg),
+    /// End the dynos and remove what the kernel holds for them.
+    #[command(hide = true)]
+    Teardown(ConfigArg),
     /// Parent of agent, server and router where there is no systemd.
     #[command(hide = true)]
     Supervise(ConfigArg),

@@ -40,10 +40,10 @@ pub(crate) struct Config {
     pub(crate) network: Network,
     /// How containers run.
     pub(crate) engine: Engine,
+    /// Dynos.
+    pub(crate) dyno: Dyno,
     /// Builds.
     pub(crate) build: Build,
-    /// How long dynos may take.
-    pub(crate) dyno: Dyno,
     /// Base images.
     pub(crate) stack: Stack,
     /// How much of the past is kept.
@@ -56,11 +56,13 @@ pub(crate) struct Config {
 pub(crate) struct Api {
     /// Address and port.
     pub(crate) listen: SocketAddr,
+    /// How clients reach it, when something stands in front of us; `http://<listen>` when absent.
+    pub(crate) public_url: Option<String>,
 }
 
 impl Default for Api {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 5000)) }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 5000)), public_url: None }
     }
 }
 
@@ -114,6 +116,23 @@ pub(crate) struct Engine {
     pub(crate) oci_runtime: Option<PathBuf>,
     /// First host uid of containers.
     pub(crate) uid_base: Option<u32>,
+    /// The cgroup containers are under, from the root of the hierarchy; from the instance when absent.
+    pub(crate) cgroup_parent: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Dyno {
+    /// Disk of one dyno.
+    pub(crate) disk_mib: u64,
+    /// Output of one dyno that is logged.
+    pub(crate) log_mib_per_second: u64,
+    /// From its start until a web dyno listens (R10).
+    pub(crate) boot_seconds: u64,
+    /// From SIGTERM to SIGKILL (R12).
+    pub(crate) stop_seconds: u64,
+    /// Longest release phase and postdeploy script.
+    pub(crate) release_minutes: u64,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -121,10 +140,14 @@ pub(crate) struct Engine {
 pub(crate) struct Build {
     /// Memory of one build.
     pub(crate) memory_mib: u64,
+    /// Disk of one build.
+    pub(crate) disk_mib: u64,
     /// Longest build.
     pub(crate) minutes: u64,
     /// Builds at once.
     pub(crate) at_once: usize,
+    /// Longest push.
+    pub(crate) push_mib: u64,
     /// Certificates builds and dynos trust, on this host.
     pub(crate) ca_bundle: Option<PathBuf>,
     /// Python packages come from here.
@@ -137,17 +160,6 @@ pub(crate) struct Build {
     pub(crate) https_proxy: Option<String>,
     /// Hosts without proxy.
     pub(crate) no_proxy: Option<String>,
-}
-
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Dyno {
-    /// From its start until a web dyno listens (R10).
-    pub(crate) boot_seconds: u64,
-    /// From SIGTERM to SIGKILL (R12).
-    pub(crate) stop_seconds: u64,
-    /// Longest release phase and postdeploy script.
-    pub(crate) release_minutes: u64,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -193,8 +205,8 @@ impl Default for Config {
             store: Store::default(),
             network: Network::default(),
             engine: Engine::default(),
-            build: Build::default(),
             dyno: Dyno::default(),
+            build: Build::default(),
             stack: Stack::default(),
             keep: Keep::default(),
         }
@@ -207,13 +219,23 @@ impl Default for Router {
     }
 }
 
+impl Default for Dyno {
+    fn default() -> Self {
+        // 4 GiB: room for uploads on their way and caches, and ten runaway dynos still fit a small disk. 16 MiB a second: 200,000 lines.
+        // The times are Heroku's; its release phase may take an hour too.
+        Self { disk_mib: 4096, log_mib_per_second: 16, boot_seconds: 60, stop_seconds: 30, release_minutes: 60 }
+    }
+}
+
 impl Default for Build {
     fn default() -> Self {
         // 2 GiB: `npm ci` of a middling app peaks above 1 GiB. 15 minutes: Heroku's own limit.
         Self {
             memory_mib: 2048,
+            disk_mib: 4096,
             minutes: 15,
             at_once: 1,
+            push_mib: 512,
             ca_bundle: None,
             pip_index_url: None,
             npm_registry: None,
@@ -221,13 +243,6 @@ impl Default for Build {
             https_proxy: None,
             no_proxy: None,
         }
-    }
-}
-
-impl Default for Dyno {
-    fn default() -> Self {
-        // Heroku's numbers; its release phase may take an hour too.
-        Self { boot_seconds: 60, stop_seconds: 30, release_minutes: 60 }
     }
 }
 
@@ -245,7 +260,7 @@ impl Default for Stack {
 }
 
 /// Tables of the file, for finding keys in the environment.
-const TABLES: &[&str] = &["api", "ssh", "router", "store", "network", "engine", "build", "dyno", "stack", "keep"];
+const TABLES: &[&str] = &["api", "ssh", "router", "store", "network", "engine", "dyno", "build", "stack", "keep"];
 
 impl Config {
     /// File, environment and flags together. An absent file means all defaults.
@@ -310,15 +325,24 @@ impl Config {
                 }
             }
         }
+        if let Some(url) = self.api.public_url.as_ref().filter(|url| !is_base_url(url)) {
+            problems.push(format!("api.public_url = {url:?}: http:// or https://, a host, maybe a port, and nothing after it"));
+        }
         if let Some(bundle) = self.build.ca_bundle.as_ref().filter(|bundle| !bundle.is_file()) {
             problems.push(format!("build.ca_bundle = {:?}: no such file", bundle.display()));
         }
-        if self.build.at_once == 0 || self.build.minutes == 0 || self.build.memory_mib < 128 {
-            problems.push("build: at_once and minutes must be at least 1, memory_mib at least 128".into());
+        if self.build.at_once == 0 || self.build.minutes == 0 || self.build.push_mib == 0 {
+            problems.push("build: at_once, minutes and push_mib must be at least 1".into());
+        }
+        if self.build.memory_mib < 128 || self.build.disk_mib < 64 {
+            problems.push("build: memory_mib must be at least 128, disk_mib at least 64".into());
         }
         let dyno = &self.dyno;
-        if [dyno.boot_seconds, dyno.stop_seconds, dyno.release_minutes].contains(&0) {
+        if [dyno.boot_seconds, dyno.stop_seconds, dyno.release_minutes, dyno.log_mib_per_second].contains(&0) {
             problems.push("dyno: every number must be at least 1".into());
+        }
+        if dyno.disk_mib < 16 {
+            problems.push("dyno: disk_mib must be at least 16".into());
         }
         let keep = &self.keep;
         let least =
@@ -328,10 +352,22 @@ impl Config {
         }
     }
 
+    /// How clients reach the API, without a slash at the end.
+    pub(crate) fn api_url(&self) -> String {
+        self.api.public_url.as_ref().map_or_else(|| format!("http://{}", self.api.listen), |url| url.trim_end_matches('/').to_owned())
+    }
+
     /// The port visitors use.
     pub(crate) fn public_port(&self) -> u16 {
         self.router.public_port.unwrap_or(self.router.listen.port())
     }
+}
+
+/// `https://paas.example.com` or `http://10.0.0.1:5000`, with or without a slash at the end.
+fn is_base_url(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let authority = rest.map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    authority.is_some_and(|host| !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b)))
 }
 
 /// `LANDFALL_ROUTER_LISTEN` → `router.listen`; names that are no key (`LANDFALL_API`, `LANDFALL_APP`) are none of ours.
@@ -342,6 +378,11 @@ fn environment_path(name: &str) -> Option<Vec<String>> {
     }
     let (table, key) = rest.split_once('_')?;
     (TABLES.contains(&table) && rest != "api_key").then(|| vec![table.to_owned(), key.to_owned()])
+}
+
+/// The variables among these that set a key.
+pub(crate) fn keys_in(environment: impl Iterator<Item = (String, String)>) -> Vec<String> {
+    environment.map(|(name, _)| name).filter(|name| environment_path(name).is_some()).collect()
 }
 
 /// Puts a textual value at a path, as a number or list where it reads as one.
@@ -396,14 +437,23 @@ mod tests {
     }
 
     #[test]
+    fn a_public_address_is_a_base() {
+        for good in ["https://paas.example.com", "http://127.0.0.1:5000/", "https://[2001:db8::1]:8443"] {
+            assert!(is_base_url(good), "{good}");
+        }
+        for bad in ["paas.example.com", "https://", "https://x/path", "ftp://x", "https://a b", "https://user@x"] {
+            assert!(!is_base_url(bad), "{bad}");
+        }
+        assert!(parse("[api]\npublic_url = \"paas\"", &[], &[]).unwrap_err()[0].starts_with("api.public_url"));
+    }
+
+    #[test]
     fn the_sample_file_documents_the_defaults() {
         assert_eq!(parse(include_str!("../../packaging/landfall.toml"), &[], &[]).unwrap(), Config::default());
         // With every commented-out key switched on it must still be understood.
-        let all: String = include_str!("../../packaging/landfall.toml")
-            .lines()
-            .map(|line| format!("{}\n", line.strip_prefix("#: ").unwrap_or(line)))
-            .collect();
-        let all = all.replace("/etc/ssl/certs/ca-certificates.crt", "/proc/version");
+        let lines: Vec<&str> =
+            include_str!("../../packaging/landfall.toml").lines().map(|line| line.strip_prefix("#: ").unwrap_or(line)).collect();
+        let all = lines.join("\n").replace("/etc/ssl/certs/ca-certificates.crt", "/proc/version");
         parse(&all, &[], &[]).unwrap();
     }
 }

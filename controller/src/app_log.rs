@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
-use landfall_logs::{LogIdentity, SegmentWriter};
+use landfall_logs::{LogIdentity, SegmentWriter, clean_text};
 use landfall_model::AppId;
 
 /// Makes a directory that others log to. Shims are root; the set-group-id bit gives their files (mode 0640) the server's group.
@@ -78,7 +78,8 @@ impl AppLogs {
         };
         let now = Timestamp::now();
         for line in lines {
-            writer.append_as(now, &identity, line.as_ref().as_bytes())?;
+            // Each is one line, whatever words of others it quotes: a line feed in them must not begin a line of ours.
+            writer.append_as(now, &identity, clean_text(line.as_ref().as_bytes()).as_bytes())?;
         }
         writer.flush()?;
         Ok(())

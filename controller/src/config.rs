@@ -7,6 +7,7 @@ use std::time::Duration;
 use landfall_builder::{BuildConfig, GitConfig};
 use landfall_model::Hostname;
 
+use crate::door::DoorLimits;
 use crate::housekeeping::KeepConfig;
 
 /// The server's configuration. [`ServerConfig::default`] is what an installed server uses; [`ServerConfig::under`] moves all paths.
@@ -24,6 +25,8 @@ pub struct ServerConfig {
     pub api_listen: SocketAddr,
     /// Git over SSH. Default `0.0.0.0:2222`; `None` = no SSH.
     pub ssh_listen: Option<SocketAddr>,
+    /// What one may do at the API's port.
+    pub door: DoorLimits,
     /// How clients reach the API, without a slash at the end; `None` = `http://<api_listen>`.
     pub public_url: Option<String>,
     /// Apps answer at `<app>.<platform_domain>`. Default `localhost`.
@@ -58,6 +61,7 @@ impl Default for ServerConfig {
             store_url: None,
             api_listen: SocketAddr::from(([127, 0, 0, 1], 5000)),
             ssh_listen: Some(SocketAddr::from(([0, 0, 0, 0], 2222))),
+            door: DoorLimits::default(),
             public_url: None,
             platform_domain: "localhost".to_owned(),
             router_port: 8080,
@@ -107,6 +111,17 @@ impl ServerConfig {
     /// How clients reach the API.
     pub fn public_url(&self) -> String {
         self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.api_listen)).trim_end_matches('/').to_owned()
+    }
+
+    /// The host of [`Self::public_url`], without a port.
+    pub fn public_host(&self) -> String {
+        let url = self.public_url();
+        let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+        let authority = rest.split('/').next().unwrap_or_default();
+        match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((address, _)) => format!("[{address}]"),
+            None => authority.split(':').next().unwrap_or_default().to_owned(),
+        }
     }
 
     /// The builder's places, under this configuration's directories.

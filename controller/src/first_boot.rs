@@ -1,7 +1,7 @@
 //! Once in a server's life: its secrets and its first account.
 
 use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -39,7 +39,7 @@ pub(crate) async fn admin_account(store: &Store, config: &ServerConfig) -> anyho
         // Somebody removed the file on purpose: it held a password.
         None => return Ok(()),
     };
-    write_private(&path, &admin)?;
+    write_admin(&path, &admin)?;
     let password = admin.password.clone();
     let password_hash = tokio::task::spawn_blocking(move || hash_password(&password)).await.context("hashing the first password")?;
     let new = NewAccount { email: admin.email.clone(), name: Some("Administrator".to_owned()), password_hash, admin: true };
@@ -53,9 +53,14 @@ pub(crate) async fn admin_account(store: &Store, config: &ServerConfig) -> anyho
     let new = NewAuthorization { description: "first administrator".to_owned(), expires_in: None };
     let (_, token) = store.authorization_create(&principal, new).await.context("making the first token")?;
     token.expose().clone_into(&mut admin.token);
-    write_private(&path, &admin)?;
+    write_admin(&path, &admin)?;
     tracing::info!(file = %path.display(), account.email = admin.email, "made the first account; show its password with: landfall admin");
     Ok(())
+}
+
+fn write_admin(path: &Path, admin: &Admin) -> anyhow::Result<()> {
+    let text = toml::to_string(admin).context("writing the first account's file")?;
+    write_private(path, text.as_bytes())
 }
 
 /// Whether the file is complete, or gone on purpose.
@@ -68,37 +73,73 @@ fn random_words() -> String {
     uuid::Uuid::new_v4().simple().to_string()[..20].to_owned()
 }
 
-fn write_private(path: &Path, admin: &Admin) -> anyhow::Result<()> {
-    let text = toml::to_string(admin).context("writing the first account's file")?;
+/// Whole or not at all, only for us to read: temporary file, fsync, rename, fsync of the directory.
+fn write_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let temporary = path.with_extension("new");
     let write = || {
         let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
-        file.write_all(text.as_bytes())?;
+        file.write_all(bytes)?;
         file.sync_all()?;
-        std::fs::rename(&temporary, path)
+        std::fs::rename(&temporary, path)?;
+        std::fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
     };
     write().with_context(|| format!("writing {}", path.display()))
 }
 
-/// A key of 32 bytes in a file of its own (mode 0600), made at the first start.
+/// A key of 32 bytes in a file of its own (mode 0600), made at the first start. What cannot be such a key (a disk that was full when it was
+/// written) is replaced: only links to logs and outputs stop working.
 pub(crate) fn secret_key(path: &Path) -> anyhow::Result<[u8; 32]> {
-    let mut key = [0_u8; 32];
-    let made = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path);
-    match made {
-        Ok(mut file) => {
-            key[..16].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
-            key[16..].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
-            file.write_all(&key).and_then(|()| file.sync_all()).with_context(|| format!("writing {}", path.display()))?;
-        }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut key));
-            read.with_context(|| {
-                format!("reading {}; remove the file and a new one is made (links to running builds stop working)", path.display())
-            })?;
-        }
-        Err(error) => return Err(error).with_context(|| format!("making {}", path.display())),
+    match std::fs::read(path) {
+        Ok(bytes) => match bytes.try_into() {
+            Ok(key) => return Ok(key),
+            Err(_) => {
+                tracing::warn!(path = %path.display(), "this is not a key; a new one is made, and links that were given out stop working")
+            }
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
     }
+    let mut key = [0_u8; 32];
+    key[..16].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+    key[16..].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+    write_private(path, &key)?;
     Ok(key)
+}
+
+/// Which database the files under the data directory belong to.
+const INSTANCE_FILE: &str = "instance";
+
+/// Makes sure that database and data directory belong together. Repositories, logs and images of apps that the database does not know are
+/// removed: with a database that is only the wrong one, that would be all of them.
+pub(crate) fn belong_together(data_dir: &Path, database: uuid::Uuid) -> anyhow::Result<()> {
+    let path = data_dir.join(INSTANCE_FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(text) if text.trim() == database.to_string() => Ok(()),
+        Ok(text) if text.trim().parse::<uuid::Uuid>().is_ok() => anyhow::bail!(
+            "{} holds the data of another database ({}; this one is {database}), so nothing was started and nothing was removed.\n\
+             If the database was lost, restore it. If store.url is wrong, put it right in landfall.toml.\n\
+             To begin anew, without the apps that are there: rm {}",
+            data_dir.display(),
+            text.trim(),
+            path.display()
+        ),
+        // Torn or empty: as good as none.
+        Ok(_) => write_private(&path, format!("{database}\n").as_bytes()),
+        Err(error) if error.kind() == ErrorKind::NotFound => write_private(&path, format!("{database}\n").as_bytes()),
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
+}
+
+/// Uploads that builds of an earlier server had taken: those builds are over.
+pub(crate) fn forget_uploads(dir: &Path) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == landfall_api::UPLOAD_IN_USE)
+            && let Err(error) = std::fs::remove_file(&path)
+        {
+            tracing::warn!(path = %path.display(), error = %error, "an upload that nobody builds any more could not be removed");
+        }
+    }
 }
 
 #[cfg(test)]
@@ -112,7 +153,26 @@ mod tests {
         let first = secret_key(&path).unwrap();
         assert_ne!(first, [0; 32]);
         assert_eq!(secret_key(&path).unwrap(), first);
-        std::fs::write(&path, "short").unwrap();
-        assert!(secret_key(&path).unwrap_err().to_string().contains("remove the file"));
+        for torn in ["", "short"] {
+            std::fs::write(&path, torn).unwrap();
+            let second = secret_key(&path).unwrap();
+            assert_ne!(second, first);
+            assert_eq!(secret_key(&path).unwrap(), second);
+        }
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+        assert_eq!((mode & 0o777, std::fs::read_dir(dir.path()).unwrap().count()), (0o600, 1));
+    }
+
+    #[test]
+    fn data_of_another_database_is_not_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let [first, second] = [1, 2].map(uuid::Uuid::from_u128);
+        belong_together(dir.path(), first).unwrap();
+        belong_together(dir.path(), first).unwrap();
+        let refused = belong_together(dir.path(), second).unwrap_err().to_string();
+        assert!(refused.contains("another database") && refused.contains("rm "), "{refused}");
+        std::fs::write(dir.path().join(INSTANCE_FILE), "").unwrap();
+        belong_together(dir.path(), second).unwrap();
+        assert!(belong_together(dir.path(), first).is_err());
     }
 }

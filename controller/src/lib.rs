@@ -7,6 +7,8 @@
 pub mod adapters;
 pub mod app_log;
 pub mod config;
+mod descriptors;
+mod door;
 mod first_boot;
 pub mod housekeeping;
 pub mod platform;
@@ -15,5 +17,6 @@ pub mod server;
 mod wait;
 
 pub use config::ServerConfig;
+pub use door::DoorLimits;
 pub use landfall_deploy::Settings;
-pub(crate) use reconcile::explain;
+pub(crate) use landfall_model::chain as explain;

@@ -10,7 +10,7 @@ use landfall_api::{ApiConfig, ApiState};
 use landfall_builder::git::{self, Receiver};
 use landfall_builder::hook;
 use landfall_model::Hostname;
-use landfall_store::{Store, StoreConfig};
+use landfall_store::{Store, StoreConfig, StoreError};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,7 +19,7 @@ use crate::adapters::{Builds, Deploys, StoreGitAccess};
 use crate::config::ServerConfig;
 use crate::platform::Live;
 use crate::reconcile::Supervisor;
-use crate::{first_boot, housekeeping};
+use crate::{descriptors, door, first_boot, housekeeping};
 
 /// Runs the server until `shutdown`.
 ///
@@ -32,6 +32,7 @@ use crate::{first_boot, housekeeping};
 pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
     let sample: Result<Hostname, _> = format!("app.{}", config.platform_domain).parse();
     sample.with_context(|| format!("platform_domain \"{}\" cannot be the end of a host name", config.platform_domain))?;
+    descriptors::raise();
     let listeners = Listeners::bind(&config)?;
     for dir in
         [&config.data_dir, &config.logs_dir(), &config.release_output_dir(), &config.build_cache_dir(), &config.build_config().builds]
@@ -39,6 +40,9 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> anyhow::R
         std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
     }
     let store = open_store(&config).await?;
+    first_boot::belong_together(&config.data_dir, store.instance())?;
+    let mut claim = store.claim(&who()).await.map_err(|error| worded("claiming the database", &error))?;
+    first_boot::forget_uploads(&config.data_dir.join("uploads"));
     first_boot::admin_account(&store, &config).await?;
 
     let tasks = TaskTracker::new();
@@ -50,6 +54,7 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> anyhow::R
         tracing::warn!(builds = interrupted, "builds that an earlier server left behind are failed; push again");
     }
     supervisor.start();
+    tasks.spawn(builds.clone().sweep());
     tasks.spawn(housekeeping::run(supervisor.shared().clone()));
 
     let receiver = Receiver::new(config.git_config(), Arc::new(StoreGitAccess::new(store.clone())));
@@ -64,34 +69,49 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> anyhow::R
         config.data_dir.join("uploads"),
     );
     let state = ApiState::new(Arc::new(store.clone()), platform, api_config);
-    let app = git::http::router(receiver).merge(landfall_api::router(state));
+    let app = git::http::router(receiver).merge(landfall_api::router(state.clone()));
     tracing::info!(api = %config.api_listen, ssh = ?config.ssh_listen, "the server is ready");
 
     let stop = cancel.clone();
-    let served = axum::serve(listen(listeners.api, "the API")?, app.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(async move { stop.cancelled().await });
+    let mut lost = None;
     tokio::select! {
-        served = served => served.context("serving the API")?,
+        () = door::serve(listen(listeners.api, "the API")?, app, config.door.clone(), stop) => {}
+        // Somebody else works on the database now: from here on every deed of ours would cross theirs.
+        error = claim.lost() => lost = Some(error),
         // Streams of logs never end by themselves: they get the time everything else gets.
         () = async { cancel.cancelled().await; tokio::time::sleep(config.shutdown).await } => {}
     }
     cancel.cancel();
     tasks.close();
-    if tokio::time::timeout(config.shutdown, tasks.wait()).await.is_err() {
+    if tokio::time::timeout(config.shutdown, async { tokio::join!(state.finished(), tasks.wait()) }).await.is_err() {
         tracing::warn!(tasks = tasks.len(), "stopping although something is still under way; the next start goes on from there");
     }
+    drop(claim);
     store.close().await;
-    Ok(())
+    match lost {
+        Some(error) => Err(worded("another server took over", &error)),
+        None => Ok(()),
+    }
+}
+
+/// This process, for whoever finds the database taken.
+fn who() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("process {} on {}, since {}", std::process::id(), host.trim(), jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%SZ"))
+}
+
+fn worded(doing: &str, error: &StoreError) -> anyhow::Error {
+    anyhow::anyhow!("{doing}: {}\n{}", crate::explain(error), error.hint())
 }
 
 async fn open_store(config: &ServerConfig) -> anyhow::Result<Store> {
     let url = config.store_url.clone().unwrap_or_else(|| format!("sqlite:{}", config.data_dir.join("landfall.db").display()));
-    let store =
-        StoreConfig { platform_domain: config.platform_domain.clone(), ..StoreConfig::new(url, config.data_dir.join("secret.key")) };
-    Store::open(store).await.map_err(|error| {
-        let hint = error.hint().unwrap_or("See what this machine lacks with: landfall doctor");
-        anyhow::anyhow!("opening the database: {}\n{hint}", crate::explain(&error))
-    })
+    let store = StoreConfig {
+        platform_domain: config.platform_domain.clone(),
+        api_host: Some(config.public_host()),
+        ..StoreConfig::new(url, config.data_dir.join("secret.key"))
+    };
+    Store::open(store).await.map_err(|error| worded("opening the database", &error))
 }
 
 /// Everything the server will listen on. Addresses are taken at once; nobody can connect before there is somebody to answer.

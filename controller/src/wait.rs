@@ -1,6 +1,6 @@
 //! Waiting for events, each with a slow timer as a net: woken by the one or the other, the same code looks again.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ pub(crate) enum News {
 impl News {
     /// Of a log that is followed. Poll it after each wait.
     pub(crate) fn of(follow: &landfall_logs::Follow) -> Self {
-        follow.as_fd().try_clone_to_owned().ok().and_then(register).map_or(Self::None, Self::Theirs)
+        follow.news().and_then(|fd| fd.try_clone_to_owned().ok()).and_then(register).map_or(Self::None, Self::Theirs)
     }
 
     /// Of a directory: files that appear, grow or are renamed in it. Look at them after this, and after each wait.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::boot::matches_target;
+use crate::lines::End;
 use crate::{Container, ContainerKind, Crash, Desired, FirstDeploy, Observed, Plan, State, Step, StopReason, Told, lines};
 
 /// How long after its grace a container may still be there before it is killed again.
@@ -26,8 +27,8 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed, now: Duration, plan: 
                     });
                 }
             }
-            State::Exited { code, oom, reason } if container.told != Told::Ended => {
-                report(desired, container, now, plan, (*code, *oom, reason.as_ref()));
+            State::Exited { code, oom, reason, late } if container.told != Told::Ended => {
+                report(desired, container, now, plan, &End { code: *code, oom: *oom, reason: reason.as_ref(), late: *late });
             }
             State::Exited { .. } if !container.held && !is_kept(desired, observed, container) => {
                 plan.push(Step::RemoveContainer { key: container.key.clone() });
@@ -37,8 +38,8 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed, now: Duration, plan: 
     }
 }
 
-fn report(desired: &Desired, container: &Container, now: Duration, plan: &mut Plan, (code, oom, reason): (i32, bool, Option<&StopReason>)) {
-    let (lines, crashed) = lines::ended(container.kind, container.told, code, oom, reason, desired.settings.stop_grace);
+fn report(desired: &Desired, container: &Container, now: Duration, plan: &mut Plan, end: &End<'_>) {
+    let (lines, crashed) = lines::ended(container.kind, container.told, end, desired.settings.stop_grace);
     let crash = crashed.then(|| Crash {
         up_for: container.up_since.filter(|_| container.told == Told::Up).map(|since| now.saturating_sub(since)),
         ..Crash::of(container, now)

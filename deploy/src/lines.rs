@@ -35,22 +35,29 @@ impl StopReason {
     }
 }
 
+/// How a container ended.
+pub(crate) struct End<'a> {
+    /// Exit code, or 128 + signal.
+    pub(crate) code: i32,
+    /// Killed by the kernel for memory.
+    pub(crate) oom: bool,
+    /// Why it was told to stop, if it was.
+    pub(crate) reason: Option<&'a StopReason>,
+    /// Its grace was over.
+    pub(crate) late: bool,
+}
+
 /// How a container's end reads, and whether it was a crash.
-pub(crate) fn ended(
-    kind: ContainerKind,
-    told: Told,
-    code: i32,
-    oom: bool,
-    reason: Option<&StopReason>,
-    grace: Duration,
-) -> (Vec<String>, bool) {
+pub(crate) fn ended(kind: ContainerKind, told: Told, end: &End<'_>, grace: Duration) -> (Vec<String>, bool) {
+    let End { code, oom, reason, late } = *end;
     let mut lines = Vec::new();
     if oom {
         lines.push("Error R15 (Memory quota vastly exceeded)".to_owned());
         lines.push("Stopping process with SIGKILL".to_owned());
     }
     let asked_kindly = reason.is_some_and(|reason| !reason.is_failure());
-    if asked_kindly && code == 137 && !oom {
+    // A dyno that had not begun is killed at once, and a shim may be killed by anybody.
+    if asked_kindly && code == 137 && !oom && late {
         let seconds = grace.as_secs();
         lines.push(format!("Error R12 (Exit timeout) -> At least one process failed to exit within {seconds} seconds of SIGTERM"));
         lines.push("Stopping remaining processes with SIGKILL".to_owned());

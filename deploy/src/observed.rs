@@ -111,6 +111,8 @@ pub enum State {
         oom: bool,
         /// Why it was told to stop, if it was.
         reason: Option<StopReason>,
+        /// It had been told to, and its grace was over.
+        late: bool,
     },
 }
 

@@ -2,12 +2,15 @@
 //!
 //! `table.json` is the whole table at some moment, `table.journal` what changed since, one line a change: with 100,000 apps a deploy of
 //! one writes a line and not all of them. Each whole table has a number, which its journal repeats: an older journal counts for nothing.
+//!
+//! Dynos do not survive a reboot of the machine, and their addresses are given out anew: of a table from before it, only the hosts count.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use landfall_failpoint::failpoint;
 use serde::{Deserialize, Serialize};
 
 use crate::control::{AppRoutes, Operation, Table};
@@ -20,6 +23,8 @@ const JOURNAL_BYTES: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct TableFile {
     path: PathBuf,
+    /// The kernel's name for the time since the machine started.
+    boot: String,
     epoch: u64,
     whole_bytes: usize,
     /// `None` until the first change after a whole table.
@@ -42,28 +47,33 @@ struct Epoch {
 struct Whole {
     #[serde(flatten)]
     epoch: Epoch,
+    #[serde(default)]
+    boot: String,
     #[serde(flatten)]
     table: Table,
 }
 
 impl TableFile {
-    /// Reads the table; an empty one if there is none.
-    pub(crate) fn open(path: PathBuf) -> io::Result<(Self, Table)> {
+    /// Reads the table; an empty one if there is none. One written in another boot than `boot` has no dynos: visitors wait for new ones.
+    pub(crate) fn open(path: PathBuf, boot: String) -> io::Result<(Self, Table)> {
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok((Self { path, epoch: 0, whole_bytes: 0, journal: None }, Table::default()));
+                return Ok((Self { path, boot, epoch: 0, whole_bytes: 0, journal: None }, Table::default()));
             }
             Err(error) => return Err(error),
         };
-        let Whole { epoch: Epoch { epoch }, mut table } = serde_json::from_slice(&bytes)?;
+        let Whole { epoch: Epoch { epoch }, boot: written_in, mut table } = serde_json::from_slice(&bytes)?;
         if epoch > 0
             && let Ok(journal) = std::fs::read(journal_of(&path))
         {
             replay(&mut table, epoch, &journal);
         }
+        if written_in != boot {
+            table.apps.iter_mut().for_each(|app| app.backends.clear());
+        }
         // What the journal says goes into the next whole table: nobody appends to a line that may be torn.
-        Ok((Self { path, epoch, whole_bytes: 0, journal: None }, table))
+        Ok((Self { path, boot, epoch, whole_bytes: 0, journal: None }, table))
     }
 
     /// Writes one change; or everything, when there is no journal to add to or when it has become long.
@@ -95,6 +105,7 @@ impl TableFile {
                 none.insert(Journal { file, bytes: 0 })
             }
         };
+        failpoint("router.journal.before");
         journal.file.write_all(line)?;
         journal.bytes += line.len();
         journal.file.sync_data()
@@ -105,7 +116,8 @@ impl TableFile {
         self.whole_bytes = 0;
         self.journal = None;
         self.epoch += 1;
-        let mut text = format!("{{\"epoch\":{},\"generation\":{generation},\"apps\":[", self.epoch).into_bytes();
+        let boot = serde_json::to_string(&self.boot)?;
+        let mut text = format!("{{\"epoch\":{},\"boot\":{boot},\"generation\":{generation},\"apps\":[", self.epoch).into_bytes();
         for (at, app) in apps.iter().enumerate() {
             text.extend_from_slice(if at == 0 { b"\n" } else { b",\n" });
             text.extend_from_slice(app.as_bytes());
@@ -115,11 +127,17 @@ impl TableFile {
         let mut file = File::create(&temporary)?;
         file.write_all(&text)?;
         file.sync_all()?;
+        failpoint("router.table.written");
         std::fs::rename(&temporary, &self.path)?;
         sync_parent(&self.path)?;
         self.whole_bytes = text.len();
         Ok(())
     }
+}
+
+/// The kernel's name for the time since the machine started (random(4)); empty where there is no such thing.
+pub(crate) fn boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(|_| String::new(), |id| id.trim().to_owned())
 }
 
 fn journal_of(path: &Path) -> PathBuf {

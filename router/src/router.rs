@@ -17,7 +17,7 @@ use crate::control::server::{self, ControlServer};
 use crate::descriptors;
 use crate::error::RouterError;
 use crate::pages::Pages;
-use crate::persist::TableFile;
+use crate::persist::{self, TableFile};
 use crate::routes::Routes;
 use crate::routes::idle::Pool;
 use crate::serve::Shared;
@@ -52,8 +52,8 @@ impl Router {
         for path in [&config.table_file, &config.control_socket] {
             make_parent(path)?;
         }
-        let (table_file, table) =
-            TableFile::open(config.table_file.clone()).map_err(|source| RouterError::Table { path: config.table_file.clone(), source })?;
+        let (table_file, table) = TableFile::open(config.table_file.clone(), persist::boot())
+            .map_err(|source| RouterError::Table { path: config.table_file.clone(), source })?;
         let listeners = std::mem::take(&mut config.listen).into_iter().map(listen).collect::<Result<Vec<_>, _>>()?;
         let control =
             server::bind(&config.control_socket).map_err(|source| RouterError::Control { path: config.control_socket.clone(), source })?;

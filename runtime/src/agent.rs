@@ -5,6 +5,7 @@
 mod adopt;
 mod attach;
 mod builds;
+mod cgroup;
 mod commit;
 mod launch;
 mod monitor;
@@ -15,6 +16,7 @@ mod shim;
 mod spec;
 mod stacks;
 mod teardown;
+mod watch;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
@@ -44,6 +46,20 @@ struct Core {
     stacks: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
+    /// Passed its self-test; before that no container starts.
+    sandbox: tokio::sync::OnceCell<()>,
+}
+
+impl Core {
+    /// Waits until the sandbox is known to hold. One that failed is tried again when the next container is to start.
+    async fn sandbox_holds(&self) -> Result<()> {
+        let test = async {
+            let tried = shim::self_test(&self.config).await?;
+            info!(tried, "the sandbox holds");
+            Ok(())
+        };
+        self.sandbox.get_or_try_init(|| test).await.copied()
+    }
 }
 
 /// Runs the agent until `shutdown`. Containers outlive it; the next agent with the same config adopts them. Builds do not.
@@ -63,17 +79,25 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<()>
     }
     let core = Arc::new(Core {
         store: Store::open(config.images_dir())?,
-        registry: registry::Registry::new(config.subnet, config.limits.watch_backlog),
+        registry: registry::Registry::new(config.subnet, config.data_dir.join("next-address"), config.limits.watch_backlog),
         builds: builds::Builds::default(),
         starts: Semaphore::new(config.limits.concurrent_starts.max(1)),
         stacks: tokio::sync::Mutex::default(),
         tasks: TaskTracker::new(),
         shutdown: shutdown.clone(),
+        sandbox: tokio::sync::OnceCell::new(),
         config,
     });
     let config = core.config.clone();
     blocking(move || crate::net::set_up(&config)).await?;
     adopt::all(&core).await?;
+    core.tasks.spawn(watch::run(core.clone()));
+    let core_of_task = core.clone();
+    core.tasks.spawn(async move {
+        if let Err(error) = core_of_task.sandbox_holds().await {
+            tracing::error!(%error, "the sandbox did not pass its self-test");
+        }
+    });
     info!(socket = %core.config.socket().display(), containers = core.registry.list().len(), "agent ready");
     accept(&core, listener).await;
     core.tasks.close();

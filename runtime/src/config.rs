@@ -20,7 +20,8 @@ pub struct AgentConfig {
     pub subnet: Subnet,
     /// Name of the nftables table (family inet). Default `landfall`.
     pub nft_table: String,
-    /// Name of the cgroup all containers are under. Default `landfall`.
+    /// The cgroup all containers are under, from the root of the hierarchy. Default `landfall`. Where systemd runs it must lie below a
+    /// unit with `Delegate=yes`.
     pub cgroup_parent: String,
     /// This uid may talk to the agent, beside root. Default 0.
     pub server_uid: u32,
@@ -49,10 +50,16 @@ pub struct AgentLimits {
     pub concurrent_starts: usize,
     /// Events a slow watcher may be behind before it is cut off. Default 1,024.
     pub watch_backlog: usize,
-    /// Writable bytes of a container that asked for no limit. Default 10 GiB.
+    /// Writable bytes of a container that asked for no limit, and one file for every 16 KiB of them. Default 4 GiB.
     pub disk_bytes: u64,
-    /// How often the sizes of writable roots are looked at. Default 1 s.
+    /// Most files of a build. Default 1,000,000.
+    pub build_files: u64,
+    /// How often the disk is looked at (and a writable root measured, if it could be full). Default 1 s.
     pub disk_check: Duration,
+    /// How often the memory of containers with a quota is looked at, and how often one that is over it is told so. Default 20 s, Heroku's.
+    pub memory_check: Duration,
+    /// Most bytes of output a container logs in a second; more is dropped and counted. Default 16 MiB, some 200,000 lines.
+    pub log_bytes_per_second: u64,
     /// A build ends when the disk has fewer bytes free. Default 256 MiB.
     pub disk_reserve: u64,
     /// Longest time a stack may take. Default 30 min.
@@ -66,8 +73,11 @@ impl Default for AgentLimits {
             connections: 1024,
             concurrent_starts: 8,
             watch_backlog: 1024,
-            disk_bytes: 10 << 30,
+            disk_bytes: 4 << 30,
+            build_files: 1_000_000,
             disk_check: Duration::from_secs(1),
+            memory_check: Duration::from_secs(20),
+            log_bytes_per_second: 16 << 20,
             disk_reserve: 256 << 20,
             stack_timeout: Duration::from_mins(30),
         }
@@ -144,8 +154,12 @@ impl AgentConfig {
         if !word(&self.nft_table) || self.nft_table.contains('-') || !self.nft_table.starts_with(|c: char| c.is_ascii_alphabetic()) {
             problems.push(format!("nft table name {:?} must start with a letter and hold a-z, 0-9 and _ only", self.nft_table));
         }
-        if !word(&self.cgroup_parent) {
-            problems.push(format!("cgroup parent {:?} must hold a-z, 0-9, - and _ only", self.cgroup_parent));
+        let part = |part: &str| !part.starts_with('.') && word(&part.replace('.', "-"));
+        if !self.cgroup_parent.split('/').all(part) {
+            problems.push(format!(
+                "cgroup parent {:?} must be names of a-z, 0-9, - and _, with . inside and / between them",
+                self.cgroup_parent
+            ));
         }
         if !(8..=28).contains(&self.subnet.prefix) {
             problems.push(format!("subnet {} must have a prefix from /8 to /28", self.subnet));
@@ -230,5 +244,10 @@ mod tests {
         let bad =
             AgentConfig { bridge: "much-too-long-a-name".to_owned(), nft_table: "a-b".to_owned(), uid_base: 0, ..AgentConfig::default() };
         assert_eq!(bad.problems().len(), 3);
+        let below = |cgroup_parent: &str| AgentConfig { cgroup_parent: cgroup_parent.to_owned(), ..AgentConfig::default() }.problems();
+        assert!(below("system.slice/landfall.service/dynos").is_empty());
+        for bad in ["", "/landfall", "a//b", "a/../b", "a b"] {
+            assert_eq!(below(bad).len(), 1, "{bad}");
+        }
     }
 }

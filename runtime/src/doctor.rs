@@ -47,8 +47,16 @@ impl Check {
 /// Looks at everything the agent needs. Blocking, a few tenths of a second; what it tries it takes back.
 pub fn doctor(config: &AgentConfig) -> Vec<Check> {
     let mut checks = vec![kernel::root(), kernel::version()];
-    checks.extend([kernel::overlay(), kernel::namespaces(), kernel::seccomp(), kernel::cgroups(), kernel::resources(), kernel::bridges()]);
-    checks.extend([tools::nft(), tools::mmdebstrap(), tools::git(), tools::disk(config), tools::programs(config)]);
+    checks.extend([
+        kernel::overlay(),
+        kernel::namespaces(),
+        kernel::seccomp(),
+        kernel::cgroups(),
+        kernel::resources(),
+        kernel::bridges(),
+        kernel::watches(),
+    ]);
+    checks.extend([tools::init(), tools::nft(), tools::mmdebstrap(), tools::git(), tools::disk(config), tools::programs(config)]);
     checks
 }
 

@@ -14,9 +14,11 @@ mod overlay;
 mod run;
 mod stack;
 mod store;
+mod uptime;
 
 pub use config::{AgentConfig, AgentLimits, Subnet};
 pub use doctor::{Check, Verdict, doctor};
 pub use fault::Result;
 pub use landfall_runtime_wire as wire;
 pub use run::run;
+pub use uptime::uptime_ms;

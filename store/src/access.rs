@@ -30,6 +30,11 @@ impl Principal {
         self.admin
     }
 
+    /// What they may do now, for later.
+    pub fn grant(&self, scope: &AppScope) -> Grant {
+        Grant { account: self.account, app: scope.app, authorization: self.authorization }
+    }
+
     /// The token they came with; `None` = a password or an SSH key.
     pub fn authorization_id(&self) -> Option<AuthorizationId> {
         self.authorization
@@ -71,6 +76,27 @@ impl AppScope {
     /// On whose behalf; `None` = the platform itself.
     pub fn actor(&self) -> Option<AccountId> {
         self.actor
+    }
+}
+
+/// A right to an app that outlasts the request it was given for, written down so that it can be asked for again
+/// ([`crate::Store::grant_holds`]): it ends with the token, the collaboration or the app.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Grant {
+    pub(crate) account: AccountId,
+    pub(crate) app: AppId,
+    pub(crate) authorization: Option<AuthorizationId>,
+}
+
+impl Grant {
+    /// Whose.
+    pub fn account_id(&self) -> AccountId {
+        self.account
+    }
+
+    /// To which app.
+    pub fn app_id(&self) -> AppId {
+        self.app
     }
 }
 

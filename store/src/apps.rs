@@ -94,11 +94,15 @@ impl Store {
     }
 
     async fn platform_domain_insert(&self, tx: &mut Tx, app: AppId, name: &AppName) -> Result<()> {
+        let host = format!("{name}.{}", self.platform_domain());
+        if self.reserved().is_api(&host) {
+            return Err(StoreError::AppNameTaken { name: name.clone() });
+        }
         let inserted =
             sqlx::query("INSERT INTO domains (id, app_id, hostname, kind, created_at, updated_at) VALUES ($1, $2, $3, 'heroku', $4, $5)")
                 .bind(DomainId::new().to_string())
                 .bind(app.to_string())
-                .bind(format!("{name}.{}", self.platform_domain()))
+                .bind(host)
                 .bind(row::now())
                 .bind(row::now())
                 .execute(&mut **tx)

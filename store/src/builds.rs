@@ -1,18 +1,20 @@
 //! Builds and slugs.
 
-use landfall_model::{AppId, BuildId, BuildStatus, ProcessType, ReleaseVersion, SlugId};
+use std::collections::BTreeMap;
+
+use landfall_model::{AppId, BuildId, BuildStatus, ConfigKey, ProcessType, ReleaseVersion, SecretString, SlugId};
 use sqlx::any::AnyRow;
 
 use crate::access::{AppScope, SystemScope};
 use crate::db::Tx;
-use crate::nouns::{Build, BuildSource, NewBuild, NewSlug, Release, Slug, UserRef};
+use crate::nouns::{AuditEvent, Build, BuildSource, NewBuild, NewSlug, Release, Slug, UserRef};
 use crate::releases::{self, NewRelease};
-use crate::{Result, Store, StoreError, row};
+use crate::{Result, Store, StoreError, notes, row};
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT b.id, b.app_id, b.status, b.user_id, a.email, b.source, b.stack, b.slug_id, s.buildpacks, b.failure, b.created_at, ",
+            "SELECT b.id, b.number, b.app_id, b.status, b.user_id, a.email, b.source, b.stack, b.slug_id, s.buildpacks, b.failure, b.created_at, ",
             "b.updated_at, (SELECT r.id FROM releases r WHERE r.build_id = b.id ORDER BY r.version LIMIT 1) AS release_id, ",
             "(SELECT MIN(r.version) FROM releases r WHERE r.build_id = b.id) AS release_version ",
             "FROM builds b JOIN accounts a ON a.id = b.user_id LEFT JOIN slugs s ON s.id = b.slug_id ",
@@ -32,6 +34,7 @@ fn from_row(row: &AnyRow) -> Result<Build> {
     let buildpacks = if row::text_opt(row, "buildpacks")?.is_some() { row::json(row, "buildpacks")? } else { Vec::new() };
     Ok(Build {
         id: row::parsed(row, "id")?,
+        number: row::small(row, "number")?,
         app: row::parsed(row, "app_id")?,
         status,
         user: UserRef { id: row::parsed(row, "user_id")?, email: row::text(row, "email")? },
@@ -116,6 +119,15 @@ async fn end(tx: &mut Tx, id: BuildId, status: BuildStatus, slug: Option<SlugId>
     Ok(())
 }
 
+/// Whether the app ever had code that ran.
+async fn has_code(tx: &mut Tx, app: AppId) -> Result<bool> {
+    let row = sqlx::query("SELECT id FROM releases WHERE app_id = $1 AND slug_id IS NOT NULL AND status <> 'failed' LIMIT 1")
+        .bind(app.to_string())
+        .fetch_optional(&mut **tx)
+        .await?;
+    Ok(row.is_some())
+}
+
 /// `Deploy 1a2b3c4d`, as Heroku's release list says it.
 fn describe(source: &BuildSource) -> String {
     match &source.commit {
@@ -135,8 +147,8 @@ impl Store {
             present => return present,
         }
         sqlx::query(
-            "INSERT INTO builds (id, app_id, status, user_id, source, stack, worker, created_at, updated_at) \
-             VALUES ($1, $2, 'pending', $3, $4, $5, $6, $7, $8)",
+            "INSERT INTO builds (id, app_id, status, user_id, source, stack, worker, created_at, updated_at, number) \
+             VALUES ($1, $2, 'pending', $3, $4, $5, $6, $7, $8, (SELECT COALESCE(MAX(number), 0) + 1 FROM builds WHERE app_id = $9))",
         )
         .bind(id.to_string())
         .bind(scope.app.to_string())
@@ -146,6 +158,7 @@ impl Store {
         .bind(new.worker)
         .bind(row::now())
         .bind(row::now())
+        .bind(scope.app.to_string())
         .execute(&mut *tx)
         .await?;
         let build = find(&mut tx, scope.app, id).await?;
@@ -161,7 +174,7 @@ impl Store {
 
     /// The newest builds, newest first.
     pub async fn build_list(&self, scope: &AppScope, max: u32) -> Result<Vec<Build>> {
-        let rows = sqlx::query(select!("WHERE b.app_id = $1 ORDER BY b.created_at DESC, b.id DESC LIMIT $2"))
+        let rows = sqlx::query(select!("WHERE b.app_id = $1 ORDER BY b.number DESC, b.created_at DESC, b.id DESC LIMIT $2"))
             .bind(scope.app.to_string())
             .bind(i64::from(max))
             .fetch_all(self.db().reader())
@@ -170,8 +183,21 @@ impl Store {
     }
 
     /// Records success, the slug, and the release that comes of it, in one transaction: there is never a build that nobody released.
-    /// Saying it twice returns the first release again.
-    pub async fn build_finish(&self, scope: &AppScope, id: BuildId, slug: NewSlug) -> Result<(Build, Release)> {
+    /// So is the deploy's entry in the audit log, with the `address` it came from. Saying it twice returns the first release again.
+    pub async fn build_finish(&self, scope: &AppScope, id: BuildId, slug: NewSlug, address: Option<String>) -> Result<(Build, Release)> {
+        self.build_finish_with(scope, id, slug, &BTreeMap::new(), address).await
+    }
+
+    /// As [`Self::build_finish`]. `wishes` are config vars an app's first code would like to have: what of them is not set yet is set by a
+    /// release of its own, in the same transaction. Later code's wishes are not heard.
+    pub async fn build_finish_with(
+        &self,
+        scope: &AppScope,
+        id: BuildId,
+        slug: NewSlug,
+        wishes: &BTreeMap<ConfigKey, SecretString>,
+        address: Option<String>,
+    ) -> Result<(Build, Release)> {
         let mut tx = self.db().write().await?;
         let mut locked = releases::lock(&mut tx, scope.app).await?;
         let build = find(&mut tx, scope.app, id).await?;
@@ -183,11 +209,22 @@ impl Store {
             }
             (status, _) => return Err(StoreError::BuildFinished { status: status.as_str() }),
         }
+        if !wishes.is_empty() && !has_code(&mut tx, scope.app).await? {
+            self.config_wish(&mut tx, &mut locked, scope, wishes).await?;
+        }
         let slug = slug_insert(&mut tx, &build, &slug).await?;
         end(&mut tx, id, BuildStatus::Succeeded, Some(slug), None).await?;
         let (_, config) = releases::head(&mut tx, scope.app).await?;
         let new = NewRelease { description: describe(&build.source), user: Some(build.user.id), slug: Some(slug), build: Some(id), config };
         let release = releases::append(&mut tx, &mut locked, new).await?;
+        let event = AuditEvent {
+            actor: scope.actor,
+            action: "deploy".to_owned(),
+            app: Some(scope.app),
+            detail: format!("{}: {}", release.version, release.description),
+            address,
+        };
+        notes::append(&mut tx, &event).await?;
         let build = find(&mut tx, scope.app, id).await?;
         self.commit(tx, scope.app).await?;
         Ok((build, release))
@@ -212,16 +249,21 @@ impl Store {
         self.build_fail(scope, id, "cancelled").await
     }
 
-    /// Fails the pending builds of workers that no longer live, at server start. Returns which.
-    pub async fn builds_interrupt(&self, _system: &SystemScope, live_workers: &[String]) -> Result<Vec<(AppId, BuildId)>> {
-        let rows = sqlx::query("SELECT id, app_id, worker FROM builds WHERE status = 'pending'").fetch_all(self.db().reader()).await?;
+    /// Fails the pending builds that nobody works on. `runs` is asked after they were listed. Returns which.
+    pub async fn builds_interrupt(
+        &self,
+        _system: &SystemScope,
+        runs: impl Fn(BuildId) -> bool,
+        reason: &str,
+    ) -> Result<Vec<(AppId, BuildId)>> {
+        let rows = sqlx::query("SELECT id, app_id FROM builds WHERE status = 'pending'").fetch_all(self.db().reader()).await?;
         let mut interrupted = Vec::new();
         for row in &rows {
-            if live_workers.contains(&row::text(row, "worker")?) {
+            let (app, id) = (row::parsed(row, "app_id")?, row::parsed(row, "id")?);
+            if runs(id) {
                 continue;
             }
-            let (app, id) = (row::parsed(row, "app_id")?, row::parsed(row, "id")?);
-            match self.build_fail(&self.system().app(app), id, "interrupted: the server restarted; push again").await {
+            match self.build_fail(&self.system().app(app), id, reason).await {
                 Ok(_) => interrupted.push((app, id)),
                 // It ended, or its app did, since we looked.
                 Err(StoreError::BuildFinished { .. } | StoreError::NotFound { .. }) => {}

@@ -12,6 +12,8 @@ pub struct StoreConfig {
     pub key_file: PathBuf,
     /// Every app answers to `<app>.<platform_domain>`. Default `localhost`.
     pub platform_domain: String,
+    /// The host name of API and dashboard, which no app may take. Default none; an address is none.
+    pub api_host: Option<String>,
     /// Connections that read. Default 4: each is a thread on SQLite and a server process on PostgreSQL.
     pub readers: u32,
     /// Connections that write, on PostgreSQL; SQLite always has one. Default 6.
@@ -27,6 +29,7 @@ impl StoreConfig {
             url: url.into(),
             key_file: key_file.into(),
             platform_domain: "localhost".to_owned(),
+            api_host: None,
             readers: 4,
             writers: 6,
             acquire_timeout: Duration::from_secs(15),

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::access::AppScope;
 use crate::db::Tx;
 use crate::nouns::ConfigPatched;
-use crate::releases::{self, NewRelease};
+use crate::releases::{self, Locked, NewRelease};
 use crate::{MAX_CONFIG_BYTES, Result, Store, StoreError, row};
 
 impl Store {
@@ -22,13 +22,42 @@ impl Store {
     /// Sets (`Some`) and unsets (`None`) config vars and makes a release of it, in one transaction. A change that changes nothing makes
     /// none.
     pub async fn config_patch(&self, scope: &AppScope, changes: &BTreeMap<ConfigKey, Option<SecretString>>) -> Result<ConfigPatched> {
+        let mut tx = self.db().write().await?;
+        let mut locked = releases::lock(&mut tx, scope.app).await?;
+        let patched = self.config_change(&mut tx, &mut locked, scope, changes).await?;
+        if patched.release.is_some() {
+            self.commit(tx, scope.app).await?;
+        }
+        Ok(patched)
+    }
+
+    /// Sets those that are not set yet.
+    pub(crate) async fn config_wish(
+        &self,
+        tx: &mut Tx,
+        locked: &mut Locked,
+        scope: &AppScope,
+        wishes: &BTreeMap<ConfigKey, SecretString>,
+    ) -> Result<()> {
+        let (_, config) = releases::head(tx, scope.app).await?;
+        let present = self.config_open(tx, scope.app, config).await?;
+        let missing = wishes.iter().filter(|(key, _)| !present.0.contains_key(*key));
+        let changes = missing.map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
+        self.config_change(tx, locked, scope, &changes).await.map(drop)
+    }
+
+    async fn config_change(
+        &self,
+        tx: &mut Tx,
+        locked: &mut Locked,
+        scope: &AppScope,
+        changes: &BTreeMap<ConfigKey, Option<SecretString>>,
+    ) -> Result<ConfigPatched> {
         if let Some((key, _)) = changes.iter().find(|(_, value)| value.as_ref().is_some_and(|value| value.expose().contains('\0'))) {
             return Err(StoreError::ConfigValueHasNul { key: key.to_string() });
         }
-        let mut tx = self.db().write().await?;
-        let mut locked = releases::lock(&mut tx, scope.app).await?;
-        let (head, config) = releases::head(&mut tx, scope.app).await?;
-        let before = self.config_open(&mut tx, scope.app, config).await?;
+        let (head, config) = releases::head(tx, scope.app).await?;
+        let before = self.config_open(tx, scope.app, config).await?;
         let after = before.patched(changes);
         if after == before {
             return Ok(ConfigPatched { release: None, config: after });
@@ -37,10 +66,9 @@ impl Store {
         if bytes > MAX_CONFIG_BYTES {
             return Err(StoreError::ConfigTooLarge { bytes, limit: MAX_CONFIG_BYTES });
         }
-        let config = self.config_store(&mut tx, scope.app, &after).await?;
+        let config = self.config_store(tx, scope.app, &after).await?;
         let new = NewRelease { description: describe(&before, &after), user: scope.actor, slug: head.slug, build: head.build, config };
-        let release = releases::append(&mut tx, &mut locked, new).await?;
-        self.commit(tx, scope.app).await?;
+        let release = releases::append(tx, locked, new).await?;
         Ok(ConfigPatched { release: Some(release), config: after })
     }
 

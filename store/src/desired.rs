@@ -10,19 +10,7 @@ use crate::nouns::{DesiredApp, DesiredRelease, Release, ReleaseRef};
 use crate::{Result, Store, StoreError, builds, first_deploys, formation, releases, row, sharing};
 
 impl Store {
-    /// Every app as it should be, destroyed ones that are not purged yet included.
-    pub async fn desired_all(&self, _system: &SystemScope) -> Result<Vec<DesiredApp>> {
-        let mut tx = self.db().snapshot().await?;
-        let rows =
-            sqlx::query("SELECT id, name, user_block, stack, maintenance, destroyed_at FROM apps ORDER BY id").fetch_all(&mut *tx).await?;
-        let mut apps = Vec::with_capacity(rows.len());
-        for row in &rows {
-            apps.push(self.desired_app(&mut tx, row).await?);
-        }
-        Ok(apps)
-    }
-
-    /// One app as it should be; `None` = there is no trace of it.
+    /// One app as it should be, also a destroyed one that is not purged yet; `None` = there is no trace of it.
     pub async fn desired(&self, _system: &SystemScope, app: AppId) -> Result<Option<DesiredApp>> {
         let mut tx = self.db().snapshot().await?;
         let row = sqlx::query("SELECT id, name, user_block, stack, maintenance, destroyed_at FROM apps WHERE id = $1")

@@ -21,6 +21,9 @@ pub enum StoreError {
         /// "the app's owner", "an administrator".
         who: &'static str,
     },
+    /// The owner cannot be taken off their own app.
+    #[error("the owner of an app cannot be removed from it")]
+    OwnerStays,
     /// The name belongs to another app.
     #[error("name {name} is already taken")]
     AppNameTaken {
@@ -66,12 +69,12 @@ pub enum StoreError {
         /// The name.
         hostname: Hostname,
     },
-    /// The host name is the platform's own.
-    #[error("the domain {hostname} belongs to this platform's own domain {platform}")]
+    /// The host name is the platform's own, or would reach over it.
+    #[error("{hostname} is reserved: {platform} is this platform's own name")]
     DomainReserved {
         /// The name.
         hostname: Hostname,
-        /// The platform's domain.
+        /// The platform's domain, or its API's name.
         platform: String,
     },
     /// The app's own platform name cannot be removed.
@@ -155,6 +158,12 @@ pub enum StoreError {
     /// There is no room for the write.
     #[error("the database's disk is full or read-only")]
     DiskFull(#[source] sqlx::Error),
+    /// Another server works on this database.
+    #[error("this database is in use by another Landfall server: {by}")]
+    InUse {
+        /// Who, in words.
+        by: String,
+    },
     /// The database file is damaged.
     #[error("the database {path} is damaged ({finding}); it was left untouched")]
     Corrupt {
@@ -211,6 +220,7 @@ impl StoreError {
         match self {
             Self::NotFound { .. } | Self::NoSuchProcessType { .. } => "not_found",
             Self::Forbidden { .. } => "forbidden",
+            Self::OwnerStays => "owner_stays",
             Self::AppNameTaken { .. } => "app_name_taken",
             Self::EmailTaken { .. } => "email_taken",
             Self::AlreadySetUp => "already_set_up",
@@ -232,6 +242,7 @@ impl StoreError {
             Self::NotDestroyed => "not_destroyed",
             Self::Unavailable(_) => "unavailable",
             Self::DiskFull(_) => "disk_full",
+            Self::InUse { .. } => "database_in_use",
             Self::Corrupt { .. } => "database_corrupt",
             Self::Downgrade { .. } => "database_too_new",
             Self::MigrationChanged { .. } => "migration_changed",
@@ -242,12 +253,33 @@ impl StoreError {
         }
     }
 
-    /// What to do or type next, where there is something.
-    pub fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::NotFound { what: "app" } => "see your apps: landfall apps",
+    /// What to do or type next.
+    pub fn hint(&self) -> &'static str {
+        match self {
             Self::NotFound { what: "release" } => "see the releases: landfall releases",
             Self::NotFound { what: "build" } => "see the builds: landfall builds",
+            Self::NotFound { what: "slug" } => "its id is in: landfall releases:info --json",
+            Self::NotFound { what: "domain" } => "see the domains: landfall domains",
+            Self::NotFound { what: "key" } => "see your keys: landfall keys",
+            Self::NotFound { what: "account" } => "they need an account on this server first: its administrator makes it",
+            Self::NotFound { what: "collaborator" } => "see who works on the app: GET /apps/{app}/collaborators",
+            Self::NotFound { what: "authorization" } => "make a new token: landfall login",
+            Self::NotFound { .. } => "see your apps: landfall apps",
+            Self::Forbidden { who: "an administrator" } => "log in as one: landfall login",
+            Self::Forbidden { .. } => "see who that is: landfall apps:info",
+            Self::OwnerStays => "to end it all: landfall apps:destroy",
+            Self::BadEmail { .. } => "it looks like this: ann@example.com",
+            Self::CollaboratorExists { .. } => "see who works on the app: GET /apps/{app}/collaborators",
+            Self::ConfigValueHasNul { .. } => "encode the value, in Base64 for example, and set that: landfall config:set KEY=VALUE",
+            Self::ReleaseFinished { .. } => "see the releases: landfall releases",
+            Self::BuildFinished { .. } => "see the builds: landfall builds",
+            Self::UserBlocksExhausted { .. } => "destroy an app that nobody needs: landfall apps:destroy",
+            Self::NotDestroyed => "destroy it first: landfall apps:destroy",
+            Self::InUse { .. } => {
+                "stop that server first (on its machine: landfall down), or give this one a database of its own: store.url in landfall.toml"
+            }
+            Self::MigrationChanged { .. } => "install the Landfall version that wrote it",
+            Self::Decode { .. } | Self::Database(_) => "try again; the operator sees more in the server's log",
             Self::AppNameTaken { .. } => "choose another name: landfall create other-name",
             Self::AlreadySetUp | Self::EmailTaken { .. } => "log in instead: landfall login",
             Self::KeyTaken { .. } => "see your keys: landfall keys",
@@ -270,8 +302,7 @@ impl StoreError {
             Self::Downgrade { .. } => "install the Landfall version that wrote it, or a newer one",
             Self::KeyFile { .. } | Self::Unsealable => "put back the key file that belongs to this database",
             Self::BadUrl { .. } => "use sqlite:/path/to/landfall.db or postgres://user@host/database",
-            _ => return None,
-        })
+        }
     }
 
     /// Whether the caller may expect the same call to work later without changing it (HTTP 503).

@@ -9,6 +9,7 @@
 mod access;
 mod apps;
 mod builds;
+mod claim;
 mod config;
 mod config_vars;
 mod crashes;
@@ -17,6 +18,7 @@ mod desired;
 mod error;
 mod first_deploys;
 mod formation;
+mod hosts;
 mod migrate;
 mod notes;
 mod nouns;
@@ -32,7 +34,8 @@ mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use access::{AppIdentity, AppScope, Principal, Role, SystemScope};
+pub use access::{AppIdentity, AppScope, Grant, Principal, Role, SystemScope};
+pub use claim::Claim;
 pub use config::StoreConfig;
 pub use error::{Result, StoreError};
 pub use nouns::*;

@@ -28,6 +28,8 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../migrations/0002_configs.postgres.sql"),
     },
     Migration { version: 3, common: include_str!("../migrations/0003_first_deploys.sql"), sqlite: "", postgres: "" },
+    Migration { version: 4, common: include_str!("../migrations/0004_addresses.sql"), sqlite: "", postgres: "" },
+    Migration { version: 5, common: include_str!("../migrations/0005_build_numbers.sql"), sqlite: "", postgres: "" },
 ];
 
 impl Migration {
@@ -68,7 +70,9 @@ pub(crate) async fn migrate(db: &Db) -> Result<()> {
     }
     for migration in MIGRATIONS.iter().skip(applied.len()) {
         sqlx::raw_sql(migration.common).execute(&mut *tx).await?;
-        sqlx::raw_sql(migration.own(db.backend)).execute(&mut *tx).await?;
+        if !migration.own(db.backend).is_empty() {
+            sqlx::raw_sql(migration.own(db.backend)).execute(&mut *tx).await?;
+        }
         sqlx::query("INSERT INTO schema_migrations (version, checksum, applied_at) VALUES ($1, $2, $3)")
             .bind(migration.version)
             .bind(migration.checksum(db.backend))

@@ -1,16 +1,18 @@
 //! Accounts, tokens, SSH keys: who somebody is, and the one function that says what they may touch.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
-use landfall_model::{AccountId, AuthorizationId, KeyId, SecretString};
+use landfall_model::{AccountId, AuthorizationId, KeyId, SecretString, network_of};
 use sha2::{Digest as _, Sha256};
 use sqlx::any::AnyRow;
 
-use crate::access::{AppIdentity, AppScope, Principal, Role, SystemScope};
+use crate::access::{AppIdentity, AppScope, Grant, Principal, Role, SystemScope};
 use crate::db::{self, Tx, unique_or};
-use crate::nouns::{Account, Authorization, NewAccount, NewAuthorization, SshKey, UserRef};
+use crate::nouns::{Account, AuditEvent, Authorization, NewAccount, NewAuthorization, SshKey, UserRef};
 use crate::password;
 use crate::ssh_key::PublicKey;
-use crate::{Result, Store, StoreError, row};
+use crate::{Result, Store, StoreError, notes, row};
 
 /// A token's use is noted at most this often, so that requests do not become writes.
 const USE_NOTED_EVERY_MICROS: i64 = 60_000_000;
@@ -99,19 +101,27 @@ async fn account_insert(tx: &mut Tx, new: NewAccount) -> Result<Account> {
 }
 
 impl Store {
-    /// Whose token this is. Unknown, expired and deleted tokens are all `None`.
-    pub async fn authenticate_token(&self, token: &str) -> Result<Option<Principal>> {
-        let now = row::now();
+    /// Whose token this is. Unknown, expired and deleted tokens are all `None`. The first use from a network is noted in the audit log.
+    pub async fn authenticate_token(&self, token: &str, from: Option<IpAddr>) -> Result<Option<Principal>> {
+        let (now, from) = (row::now(), from.map(|from| network_of(from).to_string()));
         let row = sqlx::query(
-            "SELECT t.id, t.account_id, t.last_used_at, a.email, a.admin FROM authorizations t JOIN accounts a ON a.id = t.account_id \
-             WHERE t.token_hash = $1 AND (t.expires_at IS NULL OR t.expires_at > $2)",
+            "SELECT t.id, t.account_id, t.last_used_at, a.email, a.admin, s.address FROM authorizations t \
+             JOIN accounts a ON a.id = t.account_id \
+             LEFT JOIN authorization_addresses s ON s.authorization_id = t.id AND s.address = $1 \
+             WHERE t.token_hash = $2 AND (t.expires_at IS NULL OR t.expires_at > $3)",
         )
+        .bind(from.clone().unwrap_or_default())
         .bind(token_hash(token))
         .bind(now)
         .fetch_optional(self.db().reader())
         .await?;
         let Some(row) = row else { return Ok(None) };
         let id: AuthorizationId = row::parsed(&row, "id")?;
+        if let Some(from) = from.filter(|from| row::text_opt(&row, "address").ok().flatten().as_ref() != Some(from))
+            && let Err(error) = self.authorization_seen(id, row::parsed(&row, "account_id")?, from).await
+        {
+            tracing::warn!(error = %error, authorization.id = %id, "first use of a token from a new address was not noted");
+        }
         if row::int_opt(&row, "last_used_at")?.is_none_or(|used| now - used >= USE_NOTED_EVERY_MICROS) {
             // A note, not a condition: a full disk must not lock anybody out.
             if let Err(error) = self.authorization_used(id, now).await {
@@ -119,6 +129,32 @@ impl Store {
             }
         }
         principal_from_row(&row, Some(id)).map(Some)
+    }
+
+    async fn authorization_seen(&self, id: AuthorizationId, account: AccountId, address: String) -> Result<()> {
+        let mut tx = self.db().write().await?;
+        let known = sqlx::query(
+            "INSERT INTO authorization_addresses (authorization_id, address, first_used_at) VALUES ($1, $2, $3) \
+             ON CONFLICT (authorization_id, address) DO NOTHING",
+        )
+        .bind(id.to_string())
+        .bind(address.as_str())
+        .bind(row::now())
+        .execute(&mut *tx)
+        .await?;
+        if known.rows_affected() == 0 {
+            return Ok(());
+        }
+        let row = sqlx::query("SELECT description FROM authorizations WHERE id = $1").bind(id.to_string()).fetch_one(&mut *tx).await?;
+        let event = AuditEvent {
+            actor: Some(account),
+            action: "token.new_address".to_owned(),
+            app: None,
+            detail: row::text(&row, "description")?,
+            address: Some(address),
+        };
+        notes::append(&mut tx, &event).await?;
+        Ok(tx.commit().await?)
     }
 
     async fn authorization_used(&self, id: AuthorizationId, now: i64) -> Result<()> {
@@ -180,6 +216,28 @@ impl Store {
             return Err(absent);
         };
         Ok(AppScope { app: row::parsed(&row, "id")?, role, actor: Some(principal.account) })
+    }
+
+    /// Whether a right that was given earlier still is one.
+    pub async fn grant_holds(&self, grant: &Grant) -> Result<bool> {
+        let row = sqlx::query(
+            "SELECT p.id FROM apps p LEFT JOIN collaborators c ON c.app_id = p.id AND c.account_id = $1 \
+             WHERE p.id = $2 AND p.destroyed_at IS NULL AND (p.owner_id = $3 OR c.id IS NOT NULL)",
+        )
+        .bind(grant.account.to_string())
+        .bind(grant.app.to_string())
+        .bind(grant.account.to_string())
+        .fetch_optional(self.db().reader())
+        .await?;
+        let (Some(_), Some(authorization)) = (&row, grant.authorization) else { return Ok(row.is_some()) };
+        let row =
+            sqlx::query("SELECT id FROM authorizations WHERE id = $1 AND account_id = $2 AND (expires_at IS NULL OR expires_at > $3)")
+                .bind(authorization.to_string())
+                .bind(grant.account.to_string())
+                .bind(row::now())
+                .fetch_optional(self.db().reader())
+                .await?;
+        Ok(row.is_some())
     }
 
     /// Makes the first account, an administrator. Fails with `already_set_up` once there is any.

@@ -84,7 +84,7 @@ impl Store {
         let mut tx = self.db().write().await?;
         let rows = sqlx::query(
             "SELECT id FROM builds WHERE app_id = $1 AND (status = 'pending' OR id IN (SELECT b.id FROM builds b WHERE b.app_id = $2 \
-             ORDER BY b.created_at DESC, b.id DESC LIMIT $3)) ORDER BY created_at, id",
+             ORDER BY b.number DESC, b.created_at DESC, b.id DESC LIMIT $3)) ORDER BY number, created_at, id",
         )
         .bind(app.as_str())
         .bind(app.as_str())
@@ -94,7 +94,7 @@ impl Store {
         let kept: Vec<BuildId> = rows.iter().map(|row| row::parsed(row, "id")).collect::<Result<_>>()?;
         sqlx::query(
             "DELETE FROM builds WHERE app_id = $1 AND status = 'failed' AND id NOT IN (SELECT b.id FROM builds b WHERE b.app_id = $2 \
-             ORDER BY b.created_at DESC, b.id DESC LIMIT $3) AND NOT EXISTS (SELECT 1 FROM releases r WHERE r.build_id = builds.id)",
+             ORDER BY b.number DESC, b.created_at DESC, b.id DESC LIMIT $3) AND NOT EXISTS (SELECT 1 FROM releases r WHERE r.build_id = builds.id)",
         )
         .bind(app.as_str())
         .bind(app.as_str())

@@ -187,6 +187,12 @@ impl Store {
         Ok(find(&mut tx, scope.app, release).await?.0)
     }
 
+    /// The newest release that did not fail. It may still be in its release phase.
+    pub async fn release_head(&self, scope: &AppScope) -> Result<Release> {
+        let mut tx = self.db().snapshot().await?;
+        Ok(head(&mut tx, scope.app).await?.0)
+    }
+
     /// The config vars one release runs with.
     pub async fn release_config(&self, scope: &AppScope, release: ReleaseRef) -> Result<ConfigVars> {
         let mut tx = self.db().snapshot().await?;

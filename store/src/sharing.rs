@@ -5,6 +5,7 @@ use sqlx::any::AnyRow;
 
 use crate::access::{AppScope, Role};
 use crate::db::{self, Tx, unique_or};
+use crate::hosts::collides;
 use crate::nouns::{Collaborator, Domain, DomainKind, UserRef};
 use crate::people::email_parse;
 use crate::releases::{self, owner_only};
@@ -30,15 +31,6 @@ pub(crate) async fn domains(tx: &mut Tx, app: AppId) -> Result<Vec<Domain>> {
     .fetch_all(&mut **tx)
     .await?;
     rows.iter().map(domain_from_row).collect()
-}
-
-/// A wildcard never covers another tenant's name, and no name is taken from under another tenant's wildcard (trust rule H11).
-fn collides(ours: &str, theirs: &str) -> bool {
-    let covers = |wildcard: &str, name: &str| match (wildcard.strip_prefix("*."), name.split_once('.')) {
-        (Some(parent), Some((_, rest))) => parent == rest,
-        _ => false,
-    };
-    ours == theirs || covers(ours, theirs) || covers(theirs, ours)
 }
 
 impl Store {
@@ -107,7 +99,7 @@ impl Store {
     pub async fn collaborator_remove(&self, scope: &AppScope, email_or_id: &str) -> Result<Collaborator> {
         let gone = self.collaborator_find(scope, &email_or_id.to_lowercase()).await?;
         if gone.role == Role::Owner {
-            return Err(StoreError::Forbidden { who: "somebody the app was transferred to" });
+            return Err(StoreError::OwnerStays);
         }
         if Some(gone.user.id) != scope.actor {
             owner_only(scope)?;
@@ -136,10 +128,9 @@ impl Store {
         found.ok_or(StoreError::NotFound { what: "domain" })
     }
 
-    /// Adds a name. First come, first served; the platform's own domain is reserved.
+    /// Adds a name. First come, first served; the platform's own names are reserved.
     pub async fn domain_add(&self, scope: &AppScope, hostname: &Hostname) -> Result<Domain> {
-        let platform = self.platform_domain();
-        if hostname.as_str() == platform || hostname.as_str().strip_suffix(platform).is_some_and(|rest| rest.ends_with('.')) {
+        if let Some(platform) = self.reserved().against(hostname.as_str()) {
             return Err(StoreError::DomainReserved { hostname: hostname.clone(), platform: platform.to_owned() });
         }
         let mut tx = self.db().write().await?;

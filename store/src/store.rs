@@ -5,17 +5,22 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use landfall_model::AppId;
+use landfall_failpoint::failpoint;
+use landfall_model::{AppId, SecretString};
 use sqlx::{Connection as _, Row as _};
 use tokio::sync::broadcast;
+use uuid::Uuid;
 
 use crate::access::SystemScope;
+use crate::claim::Place;
 use crate::db::{Backend, Db, install_drivers};
+use crate::hosts::Reserved;
 use crate::seal::Sealer;
 use crate::{Result, StoreConfig, StoreError, migrate, row};
 
 /// Changes a slow listener may be behind before it is told that it lagged (and should look at every app).
 const CHANGES_KEPT: usize = 1024;
+const INSTANCE: &str = "instance";
 const KEY_CHECK: &str = "config_key_check";
 
 /// Everything remembered. Cheap to clone.
@@ -28,7 +33,10 @@ pub struct Store {
 struct Inner {
     db: Db,
     sealer: Sealer,
+    place: Place,
+    instance: Uuid,
     platform_domain: String,
+    reserved: Reserved,
     changes: broadcast::Sender<AppId>,
 }
 
@@ -40,10 +48,11 @@ impl Store {
     /// In all these cases the database was not changed.
     pub async fn open(config: StoreConfig) -> Result<Self> {
         install_drivers();
-        let (backend, url) = if config.url.starts_with("postgres://") || config.url.starts_with("postgresql://") {
-            (Backend::Postgres, config.url.clone())
+        let (backend, url, place) = if config.url.starts_with("postgres://") || config.url.starts_with("postgresql://") {
+            (Backend::Postgres, config.url.clone(), Place::Session(SecretString::new(config.url.clone())))
         } else if let Some(path) = config.url.strip_prefix("sqlite:") {
-            (Backend::Sqlite, sqlite_prepare(Path::new(path.strip_prefix("//").unwrap_or(path))).await?)
+            let path = Path::new(path.strip_prefix("//").unwrap_or(path));
+            (Backend::Sqlite, sqlite_prepare(path).await?, Place::File(format!("{}.lock", path.display()).into()))
         } else {
             let given = config.url.split('@').next_back().unwrap_or_default().chars().take(60).collect();
             return Err(StoreError::BadUrl { given });
@@ -51,8 +60,10 @@ impl Store {
         let db = Db::connect(backend, &url, &config).await?;
         migrate::migrate(&db).await?;
         let sealer = sealer(&db, &config).await?;
+        let instance = instance(&db).await?;
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
-        Ok(Self { inner: Arc::new(Inner { db, sealer, platform_domain: config.platform_domain, changes }) })
+        let reserved = Reserved::new(&config.platform_domain, config.api_host.as_deref());
+        Ok(Self { inner: Arc::new(Inner { db, sealer, place, instance, platform_domain: config.platform_domain, reserved, changes }) })
     }
 
     /// Waits for running queries and closes all connections.
@@ -60,14 +71,17 @@ impl Store {
         self.inner.db.close().await;
     }
 
-    /// Whether the database answers.
-    pub async fn ping(&self) -> Result<()> {
-        sqlx::query("SELECT CAST(1 AS BIGINT) AS one").fetch_one(self.db().reader()).await?;
-        Ok(())
+    /// This database and no other: made with it, and part of every copy of it.
+    pub fn instance(&self) -> Uuid {
+        self.inner.instance
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.inner.place
     }
 
     /// Ids of apps that changed, told after the commit. A listener that gets `Lagged` must look at every app. This is a wake-up, not a
-    /// record: after a start, read [`Store::desired_all`].
+    /// record: after a start, look at every one of [`Store::app_ids`].
     pub fn changes(&self) -> broadcast::Receiver<AppId> {
         self.inner.changes.subscribe()
     }
@@ -82,6 +96,10 @@ impl Store {
         SystemScope { _private: () }
     }
 
+    pub(crate) fn reserved(&self) -> &Reserved {
+        &self.inner.reserved
+    }
+
     pub(crate) fn db(&self) -> &Db {
         &self.inner.db
     }
@@ -92,7 +110,9 @@ impl Store {
 
     /// Commits, then tells the listeners.
     pub(crate) async fn commit(&self, tx: crate::db::Tx, app: AppId) -> Result<()> {
+        failpoint("server.change.before-commit");
         tx.commit().await?;
+        failpoint("server.change.committed");
         // Nobody listening is no error.
         let _ = self.inner.changes.send(app);
         Ok(())
@@ -116,6 +136,19 @@ async fn sealer(db: &Db, config: &StoreConfig) -> Result<Sealer> {
     }
     tx.commit().await?;
     Ok(sealer)
+}
+
+/// Reads the database's own id, or gives it one.
+async fn instance(db: &Db) -> Result<Uuid> {
+    let mut tx = db.write().await?;
+    sqlx::query("INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
+        .bind(INSTANCE)
+        .bind(Uuid::new_v4().to_string())
+        .execute(&mut *tx)
+        .await?;
+    let known = sqlx::query("SELECT value FROM settings WHERE name = $1").bind(INSTANCE).fetch_one(&mut *tx).await?;
+    tx.commit().await?;
+    row::parsed(&known, "value")
 }
 
 /// Makes the file if it is missing (0600), checks it without writing to it if it is there. Returns the URL to open it with.

@@ -35,6 +35,8 @@ on_both!(
     patches_are_gapless,
     sealed_and_immutable,
     destroy,
+    one_server,
+    first_wishes,
     opening_again
 );
 
@@ -69,12 +71,12 @@ fn slug(types: &[(&str, &str)]) -> NewSlug {
 }
 
 async fn deploy(store: &Store, scope: &AppScope, slug: NewSlug) -> Release {
-    let source = BuildSource { commit: Some("0123456789abcdef".into()), description: None };
+    let source = BuildSource { commit: Some("0123456789abcdef".into()), description: None, pushed: true };
     let new = NewBuild { id: None, source, stack: "debian-13".into(), worker: "w1".into() };
     let build = store.build_create(scope, new).await.unwrap();
-    let (build, release) = store.build_finish(scope, build.id, slug.clone()).await.unwrap();
+    let (build, release) = store.build_finish(scope, build.id, slug.clone(), None).await.unwrap();
     assert_eq!((build.status, build.release), (BuildStatus::Succeeded, Some((release.id, release.version))));
-    assert_eq!(store.build_finish(scope, build.id, slug).await.unwrap().1, release, "said twice");
+    assert_eq!(store.build_finish(scope, build.id, slug, None).await.unwrap().1, release, "said twice");
     release
 }
 
@@ -97,18 +99,24 @@ async fn people(test: TestStore) {
     assert_eq!(store.account_list(&store.system()).await.unwrap().len(), 2);
 
     let (token, secret) = store.authorization_create(&me, NewAuthorization { description: "cli".into(), expires_in: None }).await.unwrap();
-    let principal = store.authenticate_token(secret.expose()).await.unwrap().unwrap();
+    let principal = store.authenticate_token(secret.expose(), None).await.unwrap().unwrap();
     assert_eq!((principal.account_id(), principal.authorization_id()), (me.account_id(), Some(token.id)));
     assert!(store.authorization_get(&me, token.id).await.unwrap().last_used_at.is_some());
     let (_, expired) = store
         .authorization_create(&me, NewAuthorization { expires_in: Some(std::time::Duration::ZERO), ..NewAuthorization::default() })
         .await
         .unwrap();
-    assert_eq!(store.authenticate_token(expired.expose()).await.unwrap(), None);
+    assert_eq!(store.authenticate_token(expired.expose(), None).await.unwrap(), None);
     assert_eq!(store.authorization_list(&me).await.unwrap().len(), 1);
     assert_eq!(store.authorization_delete(&you, token.id).await.unwrap_err().code(), "not_found");
+    for (from, entries) in [("192.0.2.7", 1), ("192.0.2.7", 1), ("2001:db8::1", 2), ("2001:db8::2", 2)] {
+        store.authenticate_token(secret.expose(), Some(from.parse().unwrap())).await.unwrap().unwrap();
+        let log = store.audit_list(&me, 10).await.unwrap();
+        assert_eq!(log.iter().filter(|entry| entry.event.action == "token.new_address").count(), entries, "{from}");
+        assert_eq!(log[0].actor_email.as_deref(), Some("me@example.com"));
+    }
     store.authorization_delete(&me, token.id).await.unwrap();
-    assert_eq!(store.authenticate_token(secret.expose()).await.unwrap(), None);
+    assert_eq!(store.authenticate_token(secret.expose(), None).await.unwrap(), None);
 
     let line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti me@home";
     let key = store.key_create(&me, line).await.unwrap();
@@ -121,14 +129,10 @@ async fn people(test: TestStore) {
     store.audit_append(&AuditEvent { actor: Some(me.account_id()), action: "login".into(), ..AuditEvent::default() }).await.unwrap();
     store.audit_append(&AuditEvent { action: "login.failed".into(), address: Some("::1".into()), ..AuditEvent::default() }).await.unwrap();
     let entries = store.audit_list(&me, 10).await.unwrap();
-    assert_eq!(entries.iter().map(|entry| entry.event.action.as_str()).collect::<Vec<_>>(), ["login.failed", "login"]);
+    assert_eq!(entries.iter().map(|entry| entry.event.action.as_str()).take(2).collect::<Vec<_>>(), ["login.failed", "login"]);
     assert_eq!(store.audit_list(&you, 10).await.unwrap_err().code(), "forbidden");
-    assert_eq!(store.audit_prune(&store.system(), std::time::Duration::ZERO).await.unwrap(), 2);
+    assert_eq!(store.audit_prune(&store.system(), std::time::Duration::ZERO).await.unwrap(), 4);
     assert!(store.audit_list(&me, 10).await.unwrap().is_empty());
-    store.setting_set(&store.system(), "a", "1").await.unwrap();
-    store.setting_set(&store.system(), "a", "2").await.unwrap();
-    assert_eq!(store.setting_get(&store.system(), "a").await.unwrap().as_deref(), Some("2"));
-    store.ping().await.unwrap();
 }
 
 async fn tenants(test: TestStore) {
@@ -150,7 +154,16 @@ async fn tenants(test: TestStore) {
     assert_eq!(store.app_destroy(&yours).await.unwrap_err().code(), "forbidden");
     assert_eq!(store.app_rename(&yours, &"other".parse().unwrap()).await.unwrap_err().code(), "forbidden");
     assert_eq!(store.collaborator_list(&yours).await.unwrap().len(), 2);
+    let (token, secret) = store.authorization_create(&you, NewAuthorization::default()).await.unwrap();
+    let with_token = store.authenticate_token(secret.expose(), None).await.unwrap().unwrap();
+    let grants = [you.grant(&yours), with_token.grant(&yours)];
+    for grant in &grants {
+        assert!(store.grant_holds(grant).await.unwrap());
+    }
+    store.authorization_delete(&you, token.id).await.unwrap();
+    assert_eq!([store.grant_holds(&grants[0]).await.unwrap(), store.grant_holds(&grants[1]).await.unwrap()], [true, false]);
     store.collaborator_remove(&yours, "you@example.com").await.unwrap();
+    assert!(!store.grant_holds(&grants[0]).await.unwrap());
     assert_eq!(store.authorize(&you, &by_name).await.unwrap_err().code(), "not_found");
     let replay = NewApp { id: Some(mine.app_id()), name: "blog".parse().unwrap(), stack: "debian-13".into() };
     assert_eq!(store.app_create(&me, replay).await.unwrap().id, mine.app_id());
@@ -203,11 +216,11 @@ async fn releases(test: TestStore) {
 
     let new = |worker: &str| NewBuild { id: None, source: BuildSource::default(), stack: "s".into(), worker: worker.into() };
     let (dead, alive) = (store.build_create(&scope, new("dead")).await.unwrap(), store.build_create(&scope, new("alive")).await.unwrap());
-    let interrupted = store.builds_interrupt(&store.system(), &["alive".into()]).await.unwrap();
+    let interrupted = store.builds_interrupt(&store.system(), |build| build == alive.id, "interrupted: push again").await.unwrap();
     assert_eq!(interrupted, [(scope.app_id(), dead.id)]);
     assert!(store.build_get(&scope, dead.id).await.unwrap().failure.unwrap().starts_with("interrupted"));
     assert_eq!(store.build_cancel(&scope, alive.id).await.unwrap().status, BuildStatus::Failed);
-    assert_eq!(store.build_finish(&scope, alive.id, slug(&[])).await.unwrap_err().code(), "build_finished");
+    assert_eq!(store.build_finish(&scope, alive.id, slug(&[]), None).await.unwrap_err().code(), "build_finished");
     assert_eq!(store.build_list(&scope, 10).await.unwrap().len(), 4);
 }
 
@@ -229,7 +242,7 @@ async fn letting_go(test: TestStore) {
     assert_eq!(standing().await, [4, 5]);
     let refused = store.release_rollback(&scope, "v3".parse().unwrap()).await.unwrap_err();
     assert_eq!(refused.to_string(), "cannot roll back to v3: it has expired, and its image is gone");
-    assert!(refused.hint().unwrap().contains("git push --force landfall COMMIT:main"));
+    assert!(refused.hint().contains("git push --force landfall COMMIT:main"));
     let gone = store.release_config(&scope, "v2".parse().unwrap()).await.unwrap_err();
     assert_eq!((gone.code(), gone.to_string()), ("release_expired", "the config vars of v2 are gone: it can no longer be run".into()));
     for kept in ["v4", "v5", "v6"] {
@@ -262,6 +275,7 @@ async fn crashes(test: TestStore) {
     let scope = app(store, &me, "blog").await;
     let crash = PastCrash {
         at_unix_ms: 1_700_000_000_000,
+        at_uptime: Some(landfall_store::BootTime { boot: "b".into(), uptime_ms: 7 }),
         release: ReleaseVersion(3),
         fingerprint: "standard-1x".into(),
         generation: 0,
@@ -357,13 +371,32 @@ async fn domains(test: TestStore) {
         assert_eq!(store.domain_add(&yours, &name(taken)).await.unwrap_err().code(), "domain_taken", "{taken}");
     }
     store.domain_add(&mine, &name("*.example.com")).await.unwrap();
-    assert_eq!(store.domain_add(&yours, &name("shop.example.com")).await.unwrap_err().code(), "domain_taken");
+    for below in ["shop.example.com", "login.eu.example.com", "*.eu.example.com"] {
+        assert_eq!(store.domain_add(&yours, &name(below)).await.unwrap_err().code(), "domain_taken", "{below}");
+    }
+    store.domain_add(&mine, &name("login.eu.example.com")).await.unwrap();
+    store.domain_remove(&mine, "login.eu.example.com").await.unwrap();
+    store.domain_add(&yours, &name("a.b.example.net")).await.unwrap();
+    assert_eq!(store.domain_add(&mine, &name("*.example.net")).await.unwrap_err().code(), "domain_taken");
     assert_eq!(store.domain_add(&yours, &name("blog.localhost")).await.unwrap_err().code(), "domain_reserved");
     assert_eq!(store.domain_remove(&mine, "blog.localhost").await.unwrap_err().code(), "domain_built_in");
     let hosts = store.desired(&store.system(), mine.app_id()).await.unwrap().unwrap().hosts;
     assert_eq!(hosts.iter().map(Hostname::as_str).collect::<Vec<_>>(), ["blog.localhost", "*.example.com", "www.example.com"]);
     store.domain_remove(&mine, "WWW.example.com").await.unwrap();
     assert_eq!(store.domain_get(&mine, "www.example.com").await.unwrap_err().code(), "not_found");
+
+    // The same database under a name of its own: neither its apps' names, nor the API's, nor what lies around them is anybody's.
+    let config =
+        StoreConfig { platform_domain: "apps.example.org".into(), api_host: Some("paas.apps.example.org".into()), ..test.config.clone() };
+    let store = Store::open(config).await.unwrap();
+    for reserved in ["*.example.org", "x.apps.example.org", "paas.apps.example.org", "apps.example.org"] {
+        let refused = store.domain_add(&mine, &name(reserved)).await.unwrap_err();
+        assert_eq!(refused.code(), "domain_reserved", "{reserved}");
+    }
+    let api = NewApp { id: None, name: "paas".parse().unwrap(), stack: "debian-13".into() };
+    assert_eq!(store.app_create(&me, api).await.unwrap_err().code(), "app_name_taken");
+    assert_eq!(store.app_rename(&mine, &"paas".parse().unwrap()).await.unwrap_err().code(), "app_name_taken");
+    store.close().await;
 }
 
 async fn patches_are_gapless(test: TestStore) {
@@ -417,18 +450,54 @@ async fn destroy(test: TestStore) {
     assert_eq!(store.app_get(&scope).await.unwrap_err().code(), "not_found");
     let next = app(store, &me, "blog").await;
     assert_eq!(store.app_get(&next).await.unwrap().user_block, 2, "a block was reused while something of its app was left");
-    let all = store.desired_all(&store.system()).await.unwrap();
-    assert_eq!(all.iter().map(|app| (app.destroyed_at.is_some(), app.hosts.len())).collect::<Vec<_>>(), [(true, 0), (false, 1)]);
+    for (scope, expected) in [(&scope, (true, 0)), (&next, (false, 1))] {
+        let app = store.desired(&store.system(), scope.app_id()).await.unwrap().unwrap();
+        assert_eq!((app.destroyed_at.is_some(), app.hosts.len()), expected);
+    }
     store.app_purge(&store.system(), scope.app_id()).await.unwrap();
     store.app_purge(&store.system(), scope.app_id()).await.unwrap();
     assert_eq!(store.desired(&store.system(), scope.app_id()).await.unwrap(), None);
 }
 
+async fn one_server(test: TestStore) {
+    let first = test.store.claim("process 1 on one").await.unwrap();
+    let second = Store::open(test.config.clone()).await.unwrap();
+    let refused = second.claim("process 2 on two").await.err().unwrap();
+    assert_eq!(refused.code(), "database_in_use");
+    assert!(refused.to_string().ends_with("process 1 on one"), "{refused}");
+    let waiting = tokio::spawn(async move { second.claim("process 2 on two").await.map(drop) });
+    drop(first);
+    waiting.await.unwrap().expect("who waits for a server that ends, is next");
+}
+
+async fn first_wishes(test: TestStore) {
+    let (store, me) = (&test.store, owner(&test.store).await);
+    let scope = app(store, &me, "blog").await;
+    store.config_patch(&scope, &change(&[("A", Some("mine"))])).await.unwrap();
+    let finish = async |wishes: &[(&str, &str)]| {
+        let new = NewBuild { id: None, source: BuildSource::default(), stack: "s".into(), worker: "w".into() };
+        let build = store.build_create(&scope, new).await.unwrap();
+        let wishes = wishes.iter().map(|(key, value)| (key.parse().unwrap(), SecretString::new(*value))).collect();
+        (build.id, store.build_finish_with(&scope, build.id, slug(&[("web", "a")]), &wishes, None).await)
+    };
+    let (build, refused) = finish(&[("B", "b\0")]).await;
+    assert_eq!(refused.unwrap_err().code(), "config_value_has_nul");
+    assert_eq!(store.build_get(&scope, build).await.unwrap().status, BuildStatus::Pending, "all or nothing");
+    assert_eq!(store.release_get(&scope, ReleaseRef::Current).await.unwrap().version.0, 2);
+    let (_, release) = finish(&[("A", "theirs"), ("B", "b")]).await.1.unwrap();
+    assert_eq!(release.version.0, 4, "one release for the wishes, one for the code");
+    let config: Vec<_> = store.config_get(&scope).await.unwrap().iter_exposed().map(|(k, v)| format!("{k}={v}")).collect();
+    assert_eq!(config, ["A=mine", "B=b"]);
+    assert_eq!(finish(&[("C", "c")]).await.1.unwrap().1.version.0, 5, "only an app's first code has wishes");
+}
+
 async fn opening_again(test: TestStore) {
     let me = owner(&test.store).await;
     app(&test.store, &me, "blog").await;
+    let instance = test.store.instance();
     test.store.close().await;
     let again = Store::open(test.config.clone()).await.unwrap();
+    assert_eq!(again.instance(), instance, "a database is the same one for ever");
     assert_eq!(again.app_list(&me).await.unwrap().len(), 1);
     again.close().await;
     let pool = sqlx::AnyPool::connect(&test.config.url).await.unwrap();

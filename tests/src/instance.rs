@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -20,6 +21,8 @@ pub struct Options {
     pub set: Vec<(String, String)>,
     /// Start without base images (only the harness itself wants this).
     pub without_stack: bool,
+    /// Environment of its processes beside the harness's own.
+    pub env: Vec<(String, String)>,
 }
 
 /// A running Landfall; stopped and removed when dropped.
@@ -54,7 +57,10 @@ impl Instance {
         if !options.without_stack {
             stack::copy_into(&instance.data_dir())?;
         }
-        if let Err(error) = instance.landfall(&["up"]).ok() {
+        let up = instance.landfall(&["up"]).with(|command| {
+            command.envs(options.env.iter().cloned()).env(landfall_failpoint::DIRECTORY, instance.failpoints());
+        });
+        if let Err(error) = up.ok() {
             let logs = ["supervisor", "agent", "router", "server"].map(|role| format!("--- {role}\n{}", instance.process_log(role)));
             return Err(error.context(logs.join("\n")));
         }
@@ -82,6 +88,9 @@ impl Instance {
         let set: String = options.set.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
         fs::write(self.dir.join("set"), set)?;
         fs::create_dir_all(self.dir.join("home"))?;
+        // Whoever dies of one takes it away: also the unprivileged.
+        fs::create_dir_all(self.failpoints())?;
+        fs::set_permissions(self.failpoints(), fs::Permissions::from_mode(0o777))?;
         Ok(())
     }
 
@@ -109,6 +118,8 @@ impl Instance {
     pub fn environment(&self, command: &mut Command) {
         let path = format!("{}:{}", self.program.parent().unwrap_or(&self.dir).display(), std::env::var("PATH").unwrap_or_default());
         command.env("HOME", self.dir.join("home")).env("PATH", path).env("LANDFALL_CONFIG", &self.config).env("GIT_TERMINAL_PROMPT", "0");
+        // Nothing of a test's may come back when the machine is started next.
+        command.env("LANDFALL_OWN_SUPERVISOR", "1");
         for (key, value) in [("NAME", "A User"), ("EMAIL", "user@example.com")] {
             command.env(format!("GIT_AUTHOR_{key}"), value).env(format!("GIT_COMMITTER_{key}"), value);
         }
@@ -129,7 +140,7 @@ impl Instance {
         })
     }
 
-    /// Its user's API token.
+    /// The API token of its user.
     pub fn token(&self) -> Result<String> {
         let login = fs::read_to_string(self.dir.join("home/.config/landfall/credentials.toml"))?;
         let token = login.lines().find_map(|line| line.strip_prefix("token = ")).context("a token")?;
@@ -159,6 +170,33 @@ impl Instance {
         let pid = rustix::process::Pid::from_raw(old).context("a pid")?;
         rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
         eventually(Duration::from_secs(20), || if self.pid(role)? == old { bail!("{role} is still {old}") } else { Ok(()) })
+    }
+
+    fn failpoints(&self) -> PathBuf {
+        self.dir.join("failpoints")
+    }
+
+    /// The process that passes this failpoint for the `pass`th time from now on dies there, and `others` with it.
+    pub fn arm(&self, failpoint: &str, pass: u32, others: &[i32]) -> Result<()> {
+        let _ = fs::remove_file(self.failpoints().join(format!("{failpoint}{}", landfall_failpoint::HIT)));
+        let others: Vec<String> = others.iter().map(ToString::to_string).collect();
+        // Whole or not at all: somebody may be passing.
+        let new = self.dir.join("armed");
+        fs::write(&new, format!("{pass} {}", others.join(" ")))?;
+        Ok(fs::rename(new, self.failpoints().join(failpoint))?)
+    }
+
+    /// Whether a process died at this failpoint since it was armed.
+    pub fn died_at(&self, failpoint: &str) -> bool {
+        self.failpoints().join(format!("{failpoint}{}", landfall_failpoint::HIT)).exists()
+    }
+
+    /// Forgets every failpoint that is armed.
+    pub fn disarm(&self) -> Result<()> {
+        for armed in fs::read_dir(self.failpoints())?.flatten() {
+            let _ = fs::remove_file(armed.path());
+        }
+        Ok(())
     }
 
     /// Waits until the API answers.

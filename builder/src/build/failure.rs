@@ -26,6 +26,12 @@ pub enum BuildFailure {
         /// The lifecycle's exit code.
         code: i32,
     },
+    /// Somebody ended it: a process of its own, or one of the machine.
+    #[error("the build was ended by signal {signal}")]
+    Ended {
+        /// Which one.
+        signal: i32,
+    },
     /// Over the wall time.
     #[error("the build ran longer than {minutes} minutes")]
     OutOfTime {
@@ -44,6 +50,9 @@ pub enum BuildFailure {
         /// The limit.
         mib: u64,
     },
+    /// Over the number of files, or nested too deep.
+    #[error("the build left too many files, or nests directories too deep")]
+    TreeTooLarge,
     /// The machine's disk is full.
     #[error("this machine's disk is full")]
     HostDiskFull,
@@ -63,9 +72,11 @@ impl BuildFailure {
             Self::BadFile { .. } => "bad_file",
             Self::NotRecognised => "not_recognised",
             Self::Buildpack { .. } => "buildpack_failed",
+            Self::Ended { .. } => "build_ended",
             Self::OutOfTime { .. } => "build_timeout",
             Self::OutOfMemory { .. } => "build_memory",
             Self::OutOfDisk { .. } => "build_disk",
+            Self::TreeTooLarge => "build_files",
             Self::HostDiskFull => "disk_full",
             Self::Cancelled => "cancelled",
             Self::Platform(_) => "platform",
@@ -91,6 +102,13 @@ impl BuildFailure {
             Self::Buildpack { .. } => {
                 &["Push rejected, failed to compile the app.", "The lines above say what went wrong. Mend it, commit and push again."]
             }
+            Self::Ended { signal } => {
+                return vec![
+                    format!("Push rejected, the build was ended by signal {signal} before it was done."),
+                    "Push again; if it happens again, something in the build ends it, or the operator finds who with: landfall doctor"
+                        .to_owned(),
+                ];
+            }
             Self::OutOfTime { minutes } => {
                 return vec![
                     format!("Push rejected, the build ran longer than {minutes} minutes and was ended."),
@@ -106,9 +124,14 @@ impl BuildFailure {
             Self::OutOfDisk { mib } => {
                 return vec![
                     format!("Push rejected, the build wrote more than {mib} MB and was ended."),
-                    "Make the build leaner (fewer dependencies, .slugignore), or ask the operator to allow more.".to_owned(),
+                    "Make the build leaner (fewer dependencies, .slugignore). The operator can allow more with build.disk_mib in landfall.toml."
+                        .to_owned(),
                 ];
             }
+            Self::TreeTooLarge => &[
+                "Push rejected, the build left more files than an image may have, or directories nested too deep.",
+                "See what it makes with: landfall builds:output, and leave out what the app does not need.",
+            ],
             Self::HostDiskFull => &[
                 "Push rejected, this machine's disk is full. Running apps are not touched.",
                 "The operator can see what fills it with: landfall doctor",

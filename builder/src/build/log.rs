@@ -22,6 +22,14 @@ struct State {
     partial: Vec<u8>,
 }
 
+impl State {
+    /// Whoever reads the file sees all there is, and nothing is lost with this process. What comes together is written together.
+    fn kept(&mut self) {
+        // A full disk ends the build elsewhere.
+        let _ = self.file.flush();
+    }
+}
+
 impl BuildLog {
     pub(super) fn create(path: &Path, lines: Lines, limit: u64) -> std::io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).mode(0o640).open(path)?;
@@ -49,6 +57,7 @@ impl BuildLog {
     pub(super) fn line(&self, text: &str) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.emit(&mut state, text.as_bytes());
+        state.kept();
     }
 
     /// The build's own output, not split at lines.
@@ -66,6 +75,7 @@ impl BuildLog {
             let line = std::mem::replace(&mut state.partial, rest);
             self.emit(&mut state, &line);
         }
+        state.kept();
     }
 
     /// Writes out what has no line feed yet.
@@ -75,7 +85,7 @@ impl BuildLog {
         if !line.is_empty() {
             self.emit(&mut state, &line);
         }
-        let _ = state.file.flush();
+        state.kept();
     }
 
     fn emit(&self, state: &mut State, line: &[u8]) {
@@ -92,7 +102,7 @@ impl BuildLog {
                 return;
             }
             state.left -= cost;
-            // A full disk ends the build elsewhere; the watcher still gets the line.
+            // Whatever becomes of the file, the watcher gets the line.
             let _ = writeln!(state.file, "{text}");
             self.lines.line(&text);
         }
@@ -166,6 +176,8 @@ mod tests {
         log.step("Building");
         log.output(b"half");
         log.output(b" line\n10%\r20%\rdone\r\nno end");
+        let so_far = std::fs::read_to_string(dir.path().join("log")).unwrap();
+        assert_eq!(so_far, "-----> Building\nhalf line\ndone\n", "whoever follows the file sees each whole line at once");
         log.flush();
         log.output(&[b'x'; 9000]);
         log.flush();

@@ -19,11 +19,14 @@ pub(super) fn judge(end: SandboxEnd, config: &BuildConfig) -> Result<(), BuildFa
     match (end.killed, end.oom, end.code) {
         (Some(Killed::Time), ..) => Err(BuildFailure::OutOfTime { minutes: config.wall.as_secs().div_ceil(60) }),
         (Some(Killed::Disk), ..) => Err(BuildFailure::OutOfDisk { mib: config.disk_bytes / MIB }),
+        (Some(Killed::Tree), ..) => Err(BuildFailure::TreeTooLarge),
         (Some(Killed::HostDisk), ..) => Err(BuildFailure::HostDiskFull),
         (Some(Killed::Shim), ..) => Err(BuildFailure::Platform("The build's supervisor ended unexpectedly.".to_owned())),
         (None, _, 0) => Ok(()),
         (None, true, _) => Err(BuildFailure::OutOfMemory { mib: config.memory_bytes / MIB }),
         (None, false, code) if NOT_DETECTED.contains(&code) => Err(BuildFailure::NotRecognised),
+        // The lifecycle ends by itself whatever the buildpacks do.
+        (None, false, code) if code > 128 => Err(BuildFailure::Ended { signal: code - 128 }),
         (None, false, code) => Err(BuildFailure::Buildpack { code }),
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use landfall_failpoint::failpoint;
 use landfall_lifecycle::report::{REPORT_FILE, Report};
 use landfall_model::BuildId;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,7 @@ use super::log::BuildLog;
 use super::request::{BuildOutcome, BuildRequest, Source, UsedBuildpack};
 use super::{outcome, plan};
 use crate::config::BuildConfig;
-use crate::push::Lines;
+use crate::push::{Lines, PushRefused};
 use crate::sandbox::{Sandbox, SandboxEnd, SandboxEvent, SandboxSpec};
 use crate::source::{SourceError, Tree, checkout};
 use crate::turns::Turns;
@@ -40,19 +41,6 @@ impl Builder {
     pub fn new(config: BuildConfig, sandbox: Arc<dyn Sandbox>) -> Self {
         let slots = Turns::new(config.concurrency);
         Self { config, sandbox, slots }
-    }
-
-    /// Where a build's log is kept; it is there from the build's first line on.
-    pub fn log_path(&self, build: BuildId) -> PathBuf {
-        self.dir(build).join("log")
-    }
-
-    /// Removes what is kept of a build (its log). Of one that left nothing, no error.
-    pub fn forget(&self, build: BuildId) -> io::Result<()> {
-        match fs::remove_dir_all(self.dir(build)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            result => result,
-        }
     }
 
     /// Removes source trees that a crash left. Call it once, before the first build.
@@ -109,18 +97,21 @@ impl Builder {
             .await;
         log.step(&format!("Building on the {} stack", title(&request.stack.name)));
         let tree = self.fetch(&request.source, source).await?;
+        failpoint("server.build.checked-out");
         for warning in &tree.warnings {
             log.problem(&format!("Warning: {warning}"));
         }
         let Inputs { procfile, app_json } = inputs::read(source, &request.stack.name, log)?;
         let spec = plan::spec(&self.config, request, source.to_owned());
         let end = self.run(spec, log).await?;
+        failpoint("server.build.ended");
         outcome::judge(end, &self.config)?;
         let report = self.report(request.build).await?;
         let processes = outcome::processes(&report, procfile.as_ref(), log);
         let export = plan::export(request, &report).map_err(|error| BuildFailure::Platform(error.to_string()))?;
         log.step("Exporting the image");
         let exported = self.sandbox.commit(request.build, export).await?;
+        failpoint("server.image.committed");
         let reused = exported.layers.iter().filter(|layer| layer.unchanged).count();
         let app = outcome::size(exported.app_bytes);
         log.detail(&format!(
@@ -158,6 +149,7 @@ impl Builder {
     async fn run(&self, spec: SandboxSpec, log: &BuildLog) -> Result<SandboxEnd, BuildFailure> {
         let follow = async {
             let mut events = self.sandbox.start(spec).await?;
+            failpoint("server.build.running");
             while let Some(event) = events.next().await {
                 match event {
                     SandboxEvent::Output(bytes) => log.output(&bytes),
@@ -229,9 +221,9 @@ fn host_error(error: SourceError) -> BuildFailure {
 
 fn log_only(path: &Path, failure: &BuildFailure) {
     let mut words = String::new();
-    for line in failure.explain() {
+    for line in PushRefused::new(failure.explain().join("\n")).message.lines() {
         words.push_str(" !     ");
-        words.push_str(&line);
+        words.push_str(line);
         words.push('\n');
     }
     let written = fs::OpenOptions::new().append(true).open(path).and_then(|mut file| io::Write::write_all(&mut file, words.as_bytes()));

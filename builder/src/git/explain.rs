@@ -8,7 +8,7 @@ pub(super) fn too_big(limit: u64) -> [String; 5] {
         " !     If a big file was just committed: git rm --cached FILE && git commit --amend".to_owned(),
         " !     The biggest objects: git rev-list --objects --all | git cat-file --batch-check='%(objectsize) %(rest)' | sort -n | tail"
             .to_owned(),
-        " !     If it must be: ask the operator to allow more.".to_owned(),
+        " !     If it must be: the operator can allow more with build.push_mib in landfall.toml.".to_owned(),
     ]
 }
 

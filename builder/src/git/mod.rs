@@ -6,6 +6,7 @@ mod explain;
 mod host_key;
 pub mod http;
 mod pkt;
+mod places;
 mod process;
 mod receiver;
 mod repos;

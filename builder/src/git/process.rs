@@ -7,14 +7,24 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use rustix::process::{Resource, Rlimit, prlimit};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use super::GitService;
+use super::places::Place;
 use crate::config::GitConfig;
 use crate::hook::{PendingGuard, SOCKET_ENV, TOKEN_ENV};
 
 /// How long git may take to end by itself once its peer is gone. (Ended by a signal, it leaves its quarantine behind; by itself, it does not.)
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Memory of one git process that receives, beside the files it maps. Objects up to the limit of a source pass by it in pieces; what a delta
+/// blows up beyond this is no source.
+const RECEIVE_MEMORY: u64 = 2 << 30;
+/// CPU time of one git process, in seconds: indexing the largest push takes a tenth of it.
+const CPU_SECONDS: u64 = 900;
+/// From this size on git handles an object in pieces.
+const BIG_FILE: &str = "32m";
 
 /// How the protocol is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +45,7 @@ pub(super) struct GitChild {
     pub(super) stdout: Option<ChildStdout>,
     pub(super) stderr: Option<ChildStderr>,
     push: Option<PendingGuard>,
+    _place: Place,
 }
 
 /// A running git in parts that can be used at the same time.
@@ -57,8 +68,12 @@ pub(super) fn start(
     mode: Mode,
     repo: &Path,
     push: Option<PendingGuard>,
+    place: Place,
     protocol: Option<&str>,
 ) -> io::Result<GitChild> {
+    if push.is_some() {
+        hook_is_there(&config.hooks)?;
+    }
     let mut command = Command::new(&config.git);
     command.env_clear().envs([
         ("PATH", "/usr/bin:/bin"),
@@ -69,11 +84,15 @@ pub(super) fn start(
         ("GIT_TERMINAL_PROMPT", "0"),
         ("GIT_NO_REPLACE_OBJECTS", "1"),
     ]);
+    // git runs our hook.
+    command.envs(landfall_failpoint::environment());
     if let Some(protocol) = protocol.filter(|text| matches!(*text, "version=0" | "version=1" | "version=2")) {
         command.env("GIT_PROTOCOL", protocol);
     }
     let set = |key: &str, value: &str| ["-c".to_owned(), format!("{key}={value}")];
     command.args(set("safe.directory", &repo.display().to_string())).args(set("credential.helper", "")).args(set("gc.auto", "0"));
+    // What is packed for a fetch takes bounded memory.
+    command.args(set("pack.windowMemory", "64m")).args(set("pack.threads", "1"));
     command.args(set("transfer.hideRefs", "refs/landfall")).args(set("core.hooksPath", &config.hooks.display().to_string()));
     match service {
         GitService::ReceivePack => {
@@ -89,6 +108,7 @@ pub(super) fn start(
                 .args(set("receive.procReceiveRefs", "refs/heads/master"))
                 // What CI services check out is half a history: enough to build from.
                 .args(set("receive.shallowUpdate", "true"))
+                .args(set("core.bigFileThreshold", BIG_FILE))
                 .args(set("receive.advertisePushOptions", "false"))
                 // The hook refuses this in words; this is the second lock.
                 .args(set("receive.denyDeleteCurrent", "refuse"))
@@ -105,9 +125,35 @@ pub(super) fn start(
     }
     command.arg("--").arg(repo).process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
+    limit(&child, service);
     let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    Ok(GitChild { child: Some(child), group, stdin, stdout, stderr, push })
+    Ok(GitChild { child: Some(child), group, stdin, stdout, stderr, push, _place: place })
+}
+
+/// git takes a push without a word when there is no hook: nothing would be built, and the pusher would be told that all is well.
+fn hook_is_there(hooks: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = hooks.join("pre-receive");
+    let problem = match std::fs::metadata(&path) {
+        Err(error) => error.to_string(),
+        Ok(found) if !found.is_file() || found.permissions().mode() & 0o111 == 0 => "it is no program".to_owned(),
+        Ok(_) => return Ok(()),
+    };
+    Err(io::Error::other(format!("the hook {} cannot be used: {problem}; install Landfall again", path.display())))
+}
+
+/// Before it has read a byte; whatever it starts inherits them. A git that is gone already needs none.
+fn limit(child: &Child, service: GitService) {
+    let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw) else { return };
+    let hard = |most| Rlimit { current: Some(most), maximum: Some(most) };
+    let mut limits = vec![(Resource::Cpu, CPU_SECONDS), (Resource::Core, 0)];
+    if service == GitService::ReceivePack {
+        limits.push((Resource::Data, RECEIVE_MEMORY));
+    }
+    for (resource, most) in limits {
+        let _gone = prlimit(Some(pid), resource, hard(most));
+    }
 }
 
 impl GitChild {
@@ -139,7 +185,8 @@ impl Drop for GitChild {
     fn drop(&mut self) {
         let (Some(mut child), Some(group)) = (self.child.take(), self.group) else { return };
         drop(self.stdin.take());
-        if let Some(push) = &self.push {
+        let push = self.push.take();
+        if let Some(push) = &push {
             push.cancel();
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
@@ -156,6 +203,8 @@ impl Drop for GitChild {
                 let _ = killpg(group, Signal::SIGKILL);
                 let _ = child.wait().await;
             }
+            // Only now is it not under way any more.
+            drop(push);
         });
     }
 }

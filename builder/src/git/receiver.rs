@@ -7,6 +7,7 @@ use landfall_model::AppName;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use super::places::Places;
 use super::process::{GitChild, Mode, start};
 use super::{AccessError, Denied, GitAccess, GitService, Identity, Unavailable, repos};
 use crate::config::GitConfig;
@@ -17,12 +18,14 @@ pub struct Receiver {
     config: GitConfig,
     access: Arc<dyn GitAccess>,
     pending: PendingPushes,
+    places: Places,
 }
 
 impl Receiver {
     /// A receiver that asks `access`.
     pub fn new(config: GitConfig, access: Arc<dyn GitAccess>) -> Arc<Self> {
-        Arc::new(Self { config, access, pending: PendingPushes::default() })
+        let places = Places::new(config.max_processes, config.max_processes_per_account);
+        Arc::new(Self { config, access, pending: PendingPushes::default(), places })
     }
 
     /// Its configuration.
@@ -55,26 +58,59 @@ impl Receiver {
                 message: format!("The server cannot open the repository of {app}. Try again; the operator finds more in its log."),
             })
         };
+        let place = self.places.take(who.account).ok_or_else(|| Unavailable {
+            message: "Too many pushes and fetches are under way. Nothing was changed.\nWait until one of yours has ended, then try again."
+                .to_owned(),
+        })?;
         let path = self.repo_path(grant.app);
+        if service == GitService::ReceivePack && is_full(&self.config.repositories) {
+            return Err(full().into());
+        }
+        let push = (service == GitService::ReceivePack && mode != Mode::Advertise).then(|| Pending {
+            who: who.clone(),
+            grant,
+            repo: path.clone(),
+            gone: CancellationToken::new(),
+            ended: CancellationToken::new(),
+        });
         let made = {
-            let path = path.clone();
-            tokio::task::spawn_blocking(move || repos::ensure(&path)).await
+            let (path, pending) = (path.clone(), self.pending.clone());
+            tokio::task::spawn_blocking(move || {
+                repos::ensure(&path)?;
+                Ok::<_, git2::Error>(push.map(|push| pending.expect(push, repos::remove_quarantines)))
+            })
+            .await
         };
-        match made {
-            Ok(Ok(())) => {}
+        let guard = match made {
+            Ok(Ok(guard)) => guard,
+            Ok(Err(_)) if is_full(&self.config.repositories) => return Err(full().into()),
             Ok(Err(error)) => return Err(unavailable("making a repository failed", &error)),
             Err(error) => return Err(unavailable("making a repository failed", &error)),
-        }
-        let guard = (service == GitService::ReceivePack && mode != Mode::Advertise).then(|| {
-            let (gone, ended) = (CancellationToken::new(), CancellationToken::new());
-            self.pending.expect(Pending { who: who.clone(), grant, repo: path.clone(), gone, ended })
-        });
-        start(&self.config, service, mode, &path, guard, protocol).map_err(|error| unavailable("starting git failed", &error))
+        };
+        start(&self.config, service, mode, &path, guard, place, protocol).map_err(|error| unavailable("starting git failed", &error))
     }
 
     /// Where an app's repository is or will be.
     pub fn repo_path(&self, app: landfall_model::AppId) -> PathBuf {
         self.config.repositories.join(format!("{app}.git"))
+    }
+}
+
+/// With less room than this, a push is not begun.
+const LITTLE: u64 = 16 * 1024 * 1024;
+
+/// Whether a push has no chance. Where nobody can tell, it has one.
+fn is_full(repositories: &std::path::Path) -> bool {
+    let dir = repositories.ancestors().find(|dir| dir.exists());
+    dir.and_then(|dir| rustix::fs::statvfs(dir).ok()).is_some_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) < LITTLE)
+}
+
+fn full() -> Unavailable {
+    Unavailable {
+        message: "This machine's disk is full, so nothing can be pushed now. Running apps are not touched.\n\
+                  The operator can see what fills it with: landfall doctor\n\
+                  Push again once there is room; nothing needs a restart."
+            .to_owned(),
     }
 }
 

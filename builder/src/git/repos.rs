@@ -1,16 +1,11 @@
 //! Bare repositories, made when first asked for.
 
 use std::fs;
-use std::io;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
 use git2::{ErrorCode, Repository, RepositoryInitOptions};
 
-/// Quarantines of a git that was killed; no push takes this long.
-const STALE: Duration = Duration::from_hours(24);
-
-/// Makes the repository if it is not there, and mends what a crash or a first push to `master` left. Idempotent, safe to run twice at once.
+/// Makes the repository if it is not there, and mends what a first push to `master` left. Idempotent, safe to run twice at once.
 pub(super) fn ensure(path: &Path) -> Result<(), git2::Error> {
     let repo = match Repository::open_bare(path) {
         Ok(repo) => repo,
@@ -27,18 +22,17 @@ pub(super) fn ensure(path: &Path) -> Result<(), git2::Error> {
     } else if repo.head().is_err() {
         repo.set_head("refs/heads/main")?;
     }
-    remove_stale(&path.join("objects"));
     Ok(())
 }
 
-/// Best effort: what stays today goes tomorrow.
-fn remove_stale(objects: &Path) {
-    let old = |entry: &fs::DirEntry| -> io::Result<bool> {
-        let age = SystemTime::now().duration_since(entry.metadata()?.modified()?).unwrap_or_default();
-        Ok(age > STALE)
-    };
-    for entry in fs::read_dir(objects).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with("tmp_objdir-") && old(&entry).unwrap_or(false) {
+/// Removes the quarantines of pushes that were killed. Only for a repository in which no push of ours is under way.
+///
+/// A git that outlived an earlier server is either about to notice that nobody will give it a verdict, or is just moving its quarantine's
+/// objects to where they belong; then its push fails, as it would have had it been killed itself, and no ref moves. Age says nothing: clocks jump.
+pub(super) fn remove_quarantines(path: &Path) {
+    // Best effort: what stays now goes before the next push.
+    for entry in fs::read_dir(path.join("objects")).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("tmp_objdir-") {
             let _ = fs::remove_dir_all(entry.path());
         }
     }

@@ -5,6 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use landfall_failpoint::failpoint;
+
 use super::wire::{Reply, Request, Update};
 use super::{SOCKET_ENV, TOKEN_ENV};
 
@@ -37,11 +39,15 @@ fn run() -> io::Result<bool> {
     let mut stream = UnixStream::connect(socket)?;
     let mut request = serde_json::to_vec(&Request { token, quarantine, updates })?;
     request.push(b'\n');
+    failpoint("hook.connected");
     stream.write_all(&request)?;
     for line in BufReader::new(stream).lines() {
         match serde_json::from_str(&line?)? {
             Reply::Line(text) => writeln!(io::stderr(), "{text}")?,
-            Reply::Verdict(accepted) => return Ok(accepted),
+            Reply::Verdict(accepted) => {
+                failpoint("hook.verdict-received");
+                return Ok(accepted);
+            }
         }
     }
     Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it went away during the push"))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use landfall_failpoint::failpoint;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -33,6 +34,7 @@ pub(super) async fn serve_one(desk: &Desk, stream: UnixStream, shutdown: Cancell
         Ok(Err(error)) => return warn!(%error, "a hook sent no request"),
         Err(_) => return warn!("a hook connected and said nothing"),
     };
+    failpoint("server.push.received");
     let pending = desk.pending.take(&request.token);
     let gone = shutdown.child_token();
     let pusher = pending.as_ref().map_or_else(CancellationToken::new, |pending| pending.gone.clone());
@@ -42,10 +44,12 @@ pub(super) async fn serve_one(desk: &Desk, stream: UnixStream, shutdown: Cancell
     let copy = tokio::spawn(copy(writer, lines, done.clone(), gone.clone()));
     let accepted = work(desk, pending, request, Arc::new(queue), gone.clone()).await;
     done.cancel();
+    failpoint("server.push.decided");
     if let Ok(Some(mut writer)) = copy.await {
         // Also if the pusher left: what was released before is kept. Failure means that git is gone too, and keeps nothing.
         let _ = tokio::time::timeout(REQUEST_TIMEOUT, send(&mut writer, &Reply::Verdict(accepted))).await;
     }
+    failpoint("server.push.told");
     watch.abort();
 }
 

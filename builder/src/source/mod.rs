@@ -3,6 +3,7 @@
 //! Everything here runs on the host over bytes a stranger chose. So: caps on bytes, entries and depth; only plain files, directories and
 //! links that stay inside; links are made last, so that nothing is ever written through one; no submodule is fetched; `.git` never appears.
 
+mod blob;
 mod checkout;
 mod error;
 mod ignore;

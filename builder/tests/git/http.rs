@@ -67,3 +67,63 @@ async fn a_bad_token_reads_well_in_git() {
     assert!(!ran.ok && ran.err.contains("Log in again: landfall login"), "{}", ran.err);
     assert!(!ran.err.contains("stale"), "{}", ran.err);
 }
+
+/// A pack of 17 kB: sixteen megabytes of zeros, and a delta that repeats them two hundred times. Whoever makes an object of it needs 3 GB.
+fn bomb() -> (git2::Oid, Vec<u8>) {
+    let zeros = vec![0; 16 << 20];
+    let base = git2::Oid::hash_object(git2::ObjectType::Blob, &zeros).unwrap();
+    let number = |mut value: u64| {
+        let mut bytes = Vec::new();
+        while value > 0x7f {
+            bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+        bytes
+    };
+    let copies = 200;
+    let mut delta = [number(zeros.len() as u64), number(copies * 0x00ff_ffff)].concat();
+    for _ in 0..copies {
+        delta.extend([0xf0, 0xff, 0xff, 0xff]);
+    }
+    // The type is in bits 4 to 6 of the first byte, the size in its lower four and all of the following.
+    let head = |kind: u8, size: usize| {
+        let mut bytes = number((size >> 4) as u64);
+        bytes.insert(0, (kind << 4) | (size as u8 & 0xf) | 0x80);
+        bytes
+    };
+    let squeeze = |bytes: &[u8]| {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        std::io::Write::write_all(&mut encoder, bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let mut pack = b"PACK\0\0\0\x02\0\0\0\x02".to_vec();
+    pack.extend([head(3, zeros.len()), squeeze(&zeros), head(7, delta.len()), base.as_bytes().to_vec(), squeeze(&delta)].concat());
+    let mut sum =
+        std::process::Command::new("sha1sum").stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut sum.stdin.take().unwrap(), &pack).unwrap();
+    let sum = String::from_utf8(sum.wait_with_output().unwrap().stdout).unwrap();
+    pack.extend(hex::decode(&sum[..40]).unwrap());
+    (base, pack)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_explodes_is_refused_before_memory_ends() {
+    let mut server = Server::start().await;
+    let tree = server.work_tree(Wire::Http, "work").await;
+    let (base, pack) = bomb();
+    assert!(pack.len() < 20_000, "{}", pack.len());
+    let command = format!("{} {base} refs/heads/main\0 report-status side-band-64k", "0".repeat(40));
+    let mut body = format!("{:04x}{command}0000", command.len() + 4).into_bytes();
+    body.extend(pack);
+    let login = basic(TOKEN);
+    let headers = [("authorization", login.as_str()), ("content-type", "application/x-git-receive-pack-request")];
+    let answer = request(&server, "POST /blog.git/git-receive-pack", &headers, &body).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("ut of memory") && !answer.contains("unpack ok"), "{answer}");
+    server.nothing_asked();
+    server.no_quarantine().await;
+    assert!(tree.remote("").await.is_empty());
+    // The largest of all children so far, in kB.
+    let largest = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN).unwrap().max_rss();
+    assert!(largest < 2 << 20, "git took {largest} kB");
+}

@@ -24,7 +24,9 @@ pub(crate) fn list(client: &Client, json: JsonArg) -> Result<()> {
         return Ok(());
     }
     output::heading(&format!("{} Apps", client.email.as_deref().unwrap_or("Your")));
-    names.iter().for_each(|name| println!("{name}"));
+    for name in names {
+        println!("{name}");
+    }
     Ok(())
 }
 

@@ -11,8 +11,9 @@ use crate::output::{self, printable, text, when};
 fn newest_first(client: &Client, app: &AppArg) -> Result<Vec<Value>> {
     let builds = client.get(&format!("/apps/{}/builds", app_name(app)?))?;
     let mut builds = builds.as_array().cloned().unwrap_or_default();
-    // Times are told in whole seconds; the ids of builds are in the order they were made in.
-    builds.sort_by_key(|build| std::cmp::Reverse((text(build, "/created_at").to_owned(), text(build, "/id").to_owned())));
+    // A clock may have been set between two of them; times are told in whole seconds, and ids are in the order they were made in.
+    let place = |build: &Value| (build["number"].as_u64(), text(build, "/created_at").to_owned(), text(build, "/id").to_owned());
+    builds.sort_by_key(|build| std::cmp::Reverse(place(build)));
     Ok(builds)
 }
 

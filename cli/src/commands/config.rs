@@ -101,7 +101,7 @@ fn to_text(vars: &Map<String, Value>) -> String {
         let value = value.as_str().unwrap_or_default();
         let plain = !value.contains(['\n', '\r']) && !value.starts_with('"') && value.trim() == value;
         let shown = if plain { value.to_owned() } else { json!(value).to_string() };
-        text.push_str(&format!("{key}={shown}\n"));
+        text.extend([key.as_str(), "=", &shown, "\n"]);
     }
     text
 }

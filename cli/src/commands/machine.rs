@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use landfall_model::chain;
 use landfall_runtime::client::{Agent, StackProgress};
 use landfall_runtime::doctor::{Check, Verdict};
 use serde_json::json;
@@ -45,17 +46,6 @@ fn not_here(error: &landfall_runtime::client::ClientError) -> CliError {
         format!("the agent of this machine: {}", chain(error)),
         "sudo landfall up   (base images are made and listed on the server)",
     )
-}
-
-/// An error and all its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 pub(crate) fn stacks(arg: &ConfigArg, json: JsonArg) -> Result<()> {
@@ -124,7 +114,9 @@ pub(crate) fn doctor(arg: &ConfigArg, json: JsonArg) -> Result<ExitCode> {
     if json.json {
         output::json(&json!(checks));
     } else {
-        checks.iter().for_each(|check| print!("{}", shown(check)));
+        for check in &checks {
+            print!("{}", shown(check));
+        }
         println!(
             "\n{}",
             if failed == 0 {
@@ -150,7 +142,7 @@ pub(crate) fn admin(arg: &ConfigArg) -> Result<()> {
     let text = std::fs::read_to_string(&file)
         .map_err(|error| CliError::io(format!("reading {}", file.display()), error, "sudo landfall admin   (on the server)"))?;
     let first: First =
-        toml::from_str(&text).map_err(|error| CliError::io(format!("reading {}", file.display()), error, "sudo landfall restart"))?;
-    println!("Dashboard  http://{}/\nE-mail     {}\nPassword   {}", config.api.listen, first.email, first.password);
+        toml::from_str(&text).map_err(|error| CliError::io(format!("reading {}", file.display()), error, "sudo landfall up --restart"))?;
+    println!("Dashboard  {}/\nE-mail     {}\nPassword   {}", config.api_url(), first.email, first.password);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! One module a group of commands. Each function is one command: calls the API, prints, done.
 
 mod apps;
+mod audit;
 mod auth;
 mod builds;
 mod config;
@@ -73,6 +74,7 @@ fn perform(cli: Cli) -> Result<ExitCode> {
         Command::Keys { json } => keys::list(&client()?, json)?,
         Command::KeysAdd { file } => keys::add(&client()?, file)?,
         Command::KeysRemove { key } => keys::remove(&client()?, &key)?,
+        Command::Audit { num, json } => audit::list(&client()?, json, num)?,
         Command::Builds(listing) => builds::list(&client()?, &listing)?,
         Command::BuildsInfo { build, listing } => builds::info(&client()?, &listing, build)?,
         Command::BuildsCancel { build, app } => builds::cancel(&client()?, &app, build)?,
@@ -80,8 +82,8 @@ fn perform(cli: Cli) -> Result<ExitCode> {
         Command::Stacks { json, config } => machine::stacks(&config, json)?,
         Command::StacksCreate { suite, name, config } => machine::stack_create(&config, &suite, name)?,
         Command::Doctor { json, config } => return machine::doctor(&config, json),
-        Command::Up { restart: true, config } => processes::restart(&config)?,
-        Command::Up { restart: false, config } => processes::up(&config)?,
+        Command::Up { restart: true, own_supervisor, config } => processes::restart(&config, own_supervisor)?,
+        Command::Up { restart: false, own_supervisor, config } => processes::up(&config, own_supervisor)?,
         Command::Down { config } => processes::down(&config)?,
         Command::Admin { config } => machine::admin(&config)?,
         Command::ConfigCheck { config } => machine::config_check(&config)?,
@@ -89,6 +91,8 @@ fn perform(cli: Cli) -> Result<ExitCode> {
         Command::Server(config) => return processes::server(&config),
         Command::Agent(config) => return processes::agent(&config),
         Command::Router(config) => return processes::router(&config),
+        Command::Prepare(config) => processes::prepare(&config)?,
+        Command::Teardown(config) => processes::teardown(&config)?,
         Command::Supervise(config) => return processes::supervise(&config),
     }
     Ok(ExitCode::SUCCESS)

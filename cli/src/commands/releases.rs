@@ -71,13 +71,11 @@ pub(crate) fn info(client: &Client, arg: &ReleaseArg) -> Result<()> {
 
 pub(crate) fn output(client: &Client, arg: &ReleaseArg) -> Result<()> {
     let release = find(client, &arg.app, arg.release.as_deref())?;
-    match release["output_stream_url"].as_str() {
-        Some(url) => super::logs::copy_stream(client, url),
-        None => {
-            println!("v{} had no release phase, so it printed nothing", release["version"]);
-            Ok(())
-        }
+    if let Some(url) = release["output_stream_url"].as_str() {
+        return super::logs::copy_stream(client, url);
     }
+    println!("v{} had no release phase, so it printed nothing", release["version"]);
+    Ok(())
 }
 
 pub(crate) fn rollback(client: &Client, app: &AppArg, typed: Option<&str>) -> Result<()> {

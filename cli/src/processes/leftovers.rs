@@ -2,10 +2,13 @@
 //! a process whose start time still matches, so that a reused pid is never hit.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// The note about one process: `<run_dir>/<role>.pid`, holding pid and start time.
@@ -20,7 +23,10 @@ impl Note {
     /// Writes down a running process.
     pub(crate) fn write(&self, pid: u32) -> std::io::Result<()> {
         let started = start_time(pid).ok_or_else(|| std::io::Error::other("the process ended at once"))?;
-        fs::write(&self.0, format!("{pid} {started}\n"))
+        // Others may write in this folder: what they laid at this place is not followed but replaced.
+        self.clear();
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&self.0)?;
+        file.write_all(format!("{pid} {started}\n").as_bytes())
     }
 
     /// Forgets it.
@@ -30,10 +36,21 @@ impl Note {
 
     /// The noted process, if it still runs.
     pub(crate) fn running(&self) -> Option<Pid> {
-        let text = fs::read_to_string(&self.0).ok()?;
+        let text = self.read().ok()?;
         let (pid, started) = text.trim().split_once(' ')?;
         let pid: u32 = pid.parse().ok()?;
         (start_time(pid)? == started.parse::<u64>().ok()?).then(|| Pid::from_raw(i32::try_from(pid).ok()?)).flatten()
+    }
+
+    /// What we ourselves wrote there.
+    fn read(&self) -> std::io::Result<String> {
+        let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
+        let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(&self.0)?;
+        let found = file.metadata()?;
+        if !found.is_file() || found.uid() != rustix::process::geteuid().as_raw() {
+            return Err(std::io::Error::other("somebody else wrote this note"));
+        }
+        std::io::read_to_string(file.take(64))
     }
 
     /// SIGTERM, then after `grace` SIGKILL; returns when the process is gone. `false` if none ran.
@@ -100,6 +117,16 @@ mod tests {
         fs::write(dir.path().join("router.pid"), format!("{} 1\n", child.id())).unwrap();
         assert!(!stranger.stop(Duration::from_secs(1)).unwrap());
         assert!(child.try_wait().unwrap().is_none());
+
+        // A link that somebody laid is neither believed nor followed.
+        let elsewhere = dir.path().join("elsewhere");
+        fs::write(&elsewhere, format!("{} 1\n", child.id())).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, dir.path().join("server.pid")).unwrap();
+        let laid = Note::of(dir.path(), "server");
+        assert!(laid.running().is_none());
+        laid.write(child.id()).unwrap();
+        assert!(laid.running().is_some());
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), format!("{} 1\n", child.id()));
 
         assert!(note.stop(Duration::from_secs(5)).unwrap());
         assert!(!child.wait().unwrap().success());

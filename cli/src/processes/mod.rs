@@ -1,16 +1,19 @@
 //! Entry points of Landfall's processes on a server, and the commands that start and stop them.
 
+mod keeper;
 mod leftovers;
 mod memory;
 mod rooms;
 mod supervise;
+mod systemd;
+mod units;
 mod up;
 
 use std::process::ExitCode;
 
 pub(crate) use rooms::{agent, agent_config, router, server};
 pub(crate) use supervise::supervise;
-pub(crate) use up::{down, restart, up};
+pub(crate) use up::{down, prepare, restart, teardown, up};
 
 /// What this process does if git started it as one of its hooks: they are links to this program.
 pub(crate) fn git_hook() -> Option<ExitCode> {

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use landfall_builder::BuildConfig;
 use landfall_builder::config::BuildSettings;
+use landfall_builder::{BuildConfig, GitConfig};
 use landfall_controller::config::ServerConfig;
 use landfall_controller::housekeeping::{Keep, KeepConfig};
 use landfall_router::{Listen, RouterConfig};
@@ -27,7 +27,7 @@ pub(crate) fn agent_config(config: &Config) -> Result<AgentConfig> {
         libexec_dir: config.libexec_dir.clone(),
         bridge: config.network.bridge.clone().unwrap_or_else(|| format!("{}0", config.instance)),
         nft_table: config.instance.clone(),
-        cgroup_parent: config.instance.clone(),
+        cgroup_parent: config.engine.cgroup_parent.clone().unwrap_or_else(|| config.instance.clone()),
         server_uid: user(config)?.uid.as_raw(),
         ca_bundle: config.build.ca_bundle.clone(),
         oci_runtime: config.engine.oci_runtime.clone(),
@@ -41,6 +41,8 @@ pub(crate) fn agent_config(config: &Config) -> Result<AgentConfig> {
     if let Some(base) = config.engine.uid_base {
         agent.uid_base = base;
     }
+    agent.limits.disk_bytes = config.dyno.disk_mib << 20;
+    agent.limits.log_bytes_per_second = config.dyno.log_mib_per_second << 20;
     if let Some(mirror) = &config.stack.debian_mirror {
         agent.debian_mirror.clone_from(mirror);
     }
@@ -101,14 +103,17 @@ fn server_config(config: &Config) -> ServerConfig {
         libexec_dir: config.libexec_dir.clone(),
         store_url: config.store.url.clone(),
         api_listen: config.api.listen,
+        public_url: config.api.public_url.clone(),
         ssh_listen: Some(config.ssh.listen),
         platform_domain: config.platform_domain.clone(),
         router_port: config.public_port(),
         default_stack: config.stack.default.clone(),
+        git: GitConfig { max_push_bytes: build.push_mib.saturating_mul(1 << 20), ..defaults.git.clone() },
         build: BuildConfig {
             concurrency: build.at_once,
             wall: Duration::from_secs(build.minutes * 60),
             memory_bytes: build.memory_mib << 20,
+            disk_bytes: build.disk_mib << 20,
             settings: BuildSettings {
                 http_proxy: build.http_proxy.clone(),
                 https_proxy: build.https_proxy.clone(),

@@ -21,8 +21,8 @@ use crate::error::{CliError, Result};
 pub(crate) const ROLES: [Role; 3] =
     [Role { name: "agent", privileged: true }, Role { name: "router", privileged: false }, Role { name: "server", privileged: false }];
 
-/// A process that ran this long before it died is started again at once.
-const STEADY: Duration = Duration::from_secs(10);
+/// A process that ran this long before it died is started again at once: whatever killed it, it was not its own start, which takes less than one.
+const STEADY: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// The server may be finishing a request, the router draining connections.

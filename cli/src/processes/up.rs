@@ -1,26 +1,27 @@
-//! `landfall up` and `landfall down`.
+//! `landfall up` and `landfall down`, and the parts of them that systemd runs at boot and shutdown.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::IsTerminal as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use landfall_runtime::doctor::Verdict;
 
-use super::leftovers::Note;
-use super::supervise::{ROLES, STOP_GRACE, user};
+use super::keeper::{self, Keeper};
+use super::supervise::user;
 use crate::args::ConfigArg;
 use crate::config::Config;
 use crate::credentials::{Credentials, Login};
 use crate::error::{CliError, Result};
 
-const START_LIMIT: Duration = Duration::from_secs(30);
+/// A slow machine may take its time; what ends before it answers is told sooner.
+const START_LIMIT: Duration = Duration::from_mins(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Whether waiting is still of use is asked more seldom: it may take a process of its own to tell.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 fn need_root(doing: &str) -> Result<()> {
     if rustix::process::geteuid().is_root() {
@@ -30,25 +31,33 @@ fn need_root(doing: &str) -> Result<()> {
 }
 
 /// Starts what does not run yet and waits until all of it answers.
-pub(crate) fn up(arg: &ConfigArg) -> Result<()> {
+pub(crate) fn up(arg: &ConfigArg, own_supervisor: bool) -> Result<()> {
     need_root("up")?;
     let config = Config::load(arg)?;
-    make_folders(&config)?;
-    let note = Note::of(&config.run_dir, "supervisor");
-    if note.running().is_none() {
-        machine_is_fit(&config)?;
+    bring_up(arg, &config, &Keeper::choose(&config, own_supervisor))
+}
+
+fn bring_up(arg: &ConfigArg, config: &Config, keeper: &Keeper) -> Result<()> {
+    make_folders(config)?;
+    if !keeper.runs() {
+        machine_is_fit(config)?;
         for (name, address) in
             [("api.listen", config.api.listen), ("ssh.listen", config.ssh.listen), ("router.listen", config.router.listen)]
         {
             port_is_free(name, address)?;
         }
-        let child = start_supervisor(arg, &config).map_err(|error| CliError::io("starting the supervisor", error, "landfall doctor"))?;
-        note.write(child).map_err(|error| CliError::io("noting the supervisor", error, "landfall doctor"))?;
     }
-    wait_for("agent", &config, &note, || UnixStream::connect(config.run_dir.join("agent.sock")).is_ok())?;
-    wait_for("router", &config, &note, || answers(config.router.listen))?;
-    wait_for("server", &config, &note, || is_healthy(config.api.listen))?;
-    log_in_here(&config)
+    keeper.start(arg, config)?;
+    wait_for("agent", config, keeper, || UnixStream::connect(config.run_dir.join("agent.sock")).is_ok())?;
+    wait_for("router", config, keeper, || answers(config.router.listen))?;
+    wait_for("server", config, keeper, || is_healthy(config.api.listen))?;
+    log_in_here(config)
+}
+
+/// What must be there before any of our processes starts: the folders. Some of them are gone after a reboot.
+pub(crate) fn prepare(arg: &ConfigArg) -> Result<()> {
+    need_root("prepare")?;
+    make_folders(&Config::load(arg)?)
 }
 
 /// Says all that is missing at once, before anything is started. A full disk is no reason: apps that are there can still be served.
@@ -62,21 +71,19 @@ fn machine_is_fit(config: &Config) -> Result<()> {
 
 fn make_folders(config: &Config) -> Result<()> {
     let user = user(config)?;
-    let make = |path: &Path, owned: bool, mode: u32| -> Result<()> {
+    let make = |path: &Path, group: u32, mode: u32| -> Result<()> {
         let work = || -> std::io::Result<()> {
             fs::create_dir_all(path)?;
-            fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-            if owned {
-                chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
-            }
-            Ok(())
+            chown(path, Some(0), Some(group))?;
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))
         };
         work().map_err(|error| CliError::io(format!("making {}", path.display()), error, "landfall doctor"))
     };
-    make(&config.data_dir, true, 0o711)?;
-    make(&config.run_dir, true, 0o755)?;
-    make(&config.data_dir.join("log"), false, 0o755)?;
-    make(&config.data_dir.join("agent"), false, 0o700)
+    // Server and router make what is theirs; what is root's beside it they can neither move nor replace (sticky).
+    make(&config.data_dir, user.gid.as_raw(), 0o1771)?;
+    make(&config.run_dir, user.gid.as_raw(), 0o1775)?;
+    make(&config.data_dir.join("log"), 0, 0o755)?;
+    make(&config.data_dir.join("agent"), 0, 0o700)
 }
 
 fn port_is_free(key: &str, address: SocketAddr) -> Result<()> {
@@ -87,17 +94,6 @@ fn port_is_free(key: &str, address: SocketAddr) -> Result<()> {
             format!("ss -ltnp 'sport = :{}' to see who has it, or set another {key} in landfall.toml", address.port()),
         )
     })
-}
-
-fn start_supervisor(arg: &ConfigArg, config: &Config) -> std::io::Result<u32> {
-    let log = OpenOptions::new().create(true).append(true).open(config.data_dir.join("log/supervisor.log"))?;
-    let mut command = Command::new(std::env::current_exe()?);
-    command.arg("supervise").arg("--config").arg(&arg.config);
-    for pair in &arg.set {
-        command.arg("--set").arg(pair);
-    }
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).current_dir("/").process_group(0);
-    Ok(command.spawn()?.id())
 }
 
 /// A listener on every address is reached over loopback.
@@ -120,28 +116,22 @@ fn is_healthy(address: SocketAddr) -> bool {
 }
 
 /// Shows a running line with elapsed time on a terminal, one line elsewhere.
-fn wait_for(role: &str, config: &Config, supervisor: &Note, ready: impl Fn() -> bool) -> Result<()> {
+fn wait_for(role: &str, config: &Config, keeper: &Keeper, ready: impl Fn() -> bool) -> Result<()> {
     let started = Instant::now();
     let live = std::io::stderr().is_terminal();
+    let restarts = keeper.restarts(role);
+    let mut asked = started;
     while !ready() {
         if live {
             eprint!("\r{role}: starting, {:.1} s", started.elapsed().as_secs_f32());
         }
-        let gone = supervisor.running().is_none();
-        if gone || started.elapsed() > START_LIMIT {
-            let log = config.data_dir.join("log").join(if gone { "supervisor.log".into() } else { format!("{role}.log") });
-            let tail = fs::read_to_string(&log).unwrap_or_default();
-            let tail: Vec<&str> = tail.lines().rev().take(5).collect();
-            let tail: Vec<&str> = tail.into_iter().rev().collect();
-            return Err(CliError::new(
-                format!(
-                    "{role} does not answer after {} s; the end of {}:\n{}",
-                    started.elapsed().as_secs(),
-                    log.display(),
-                    tail.join("\n")
-                ),
-                "landfall doctor",
-            ));
+        let ask = asked.elapsed() > ASK_AGAIN;
+        if ask {
+            asked = Instant::now();
+        }
+        if ask && keeper.gave_up(role, restarts) || started.elapsed() > START_LIMIT {
+            let said = format!("{role} does not answer after {} s; {}", started.elapsed().as_secs(), keeper.last_words(role, config));
+            return Err(CliError::new(said.trim_end(), "landfall doctor"));
         }
         std::thread::sleep(LOOK_AGAIN);
     }
@@ -167,33 +157,27 @@ fn log_in_here(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Stops our own processes, in order. Dynos and their shims are not ours to stop here.
-fn stop_processes(config: &Config) -> Result<bool> {
-    let stop = |name: &str| {
-        Note::of(&config.run_dir, name)
-            .stop(STOP_GRACE * 3)
-            .map_err(|error| CliError::io(format!("stopping {name}"), error, "landfall down"))
-    };
-    let mut ran = stop("supervisor")?;
-    for role in ROLES.iter().rev() {
-        ran |= stop(role.name)?;
-    }
-    Ok(ran)
-}
-
-/// Stops agent, server and router and starts them again, as after an upgrade.
-pub(crate) fn restart(arg: &ConfigArg) -> Result<()> {
+/// Starts agent, server and router anew, as after an upgrade; dynos run on.
+pub(crate) fn restart(arg: &ConfigArg, own_supervisor: bool) -> Result<()> {
     need_root("restart")?;
-    stop_processes(&Config::load(arg)?)?;
-    up(arg)
+    let config = Config::load(arg)?;
+    let keeper = Keeper::choose(&config, own_supervisor);
+    keeper.restart(arg, &config)?;
+    bring_up(arg, &config, &keeper)
 }
 
 /// Stops everything and removes what the kernel holds for us; data stays.
 pub(crate) fn down(arg: &ConfigArg) -> Result<()> {
     need_root("down")?;
     let config = Config::load(arg)?;
-    let ran = stop_processes(&config)?;
+    let ran = keeper::stop(&config)?;
     super::rooms::teardown(&config)?;
     println!("{}", if ran { "Landfall is down; its data is kept" } else { "Landfall was not running" });
     Ok(())
+}
+
+/// What stopping the unit of the dynos does: ends them and removes what the kernel holds for us.
+pub(crate) fn teardown(arg: &ConfigArg) -> Result<()> {
+    need_root("teardown")?;
+    super::rooms::teardown(&Config::load(arg)?)
 }

@@ -1,7 +1,7 @@
-//! `GET /attach/<secret>` with `Upgrade: landfall-attach/1`: a terminal joined to a process.
+//! `GET /attach/<ticket>` with `Upgrade: landfall-attach/1`: a terminal joined to a process.
 //!
-//! The secret in the path is the permission: it was given to an authorised caller by `POST /apps/{app}/dynos` (as `attach_url`) or
-//! `POST /apps/{app}/dynos/{dyno}/actions/exec`, and works once. After `101 Switching Protocols` both sides speak the frames of
+//! The ticket in the path is the permission: it was given to an authorised caller by `POST /apps/{app}/dynos` (as `attach_url`) or
+//! `POST /apps/{app}/dynos/{dyno}/actions/exec`, works once, and ends with the caller's right to the app. After `101 Switching Protocols` both sides speak the frames of
 //! [`landfall_runtime_wire::frame`]:
 //!
 //! | from | frame | meaning |
@@ -13,7 +13,7 @@
 //! | server | `Json` `{"exit":0}` | it ended with this status; the last frame |
 //! | server | `Json` `{"error":"…"}` | the process was lost; the last frame |
 //!
-//! Other transports (the Heroku CLI's TLS rendezvous) can take the same secret to [`crate::platform::Platform::attach`].
+//! Other transports (the Heroku CLI's TLS rendezvous) can take the secret in the ticket to [`crate::platform::Platform::attach`].
 
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -21,13 +21,19 @@ use axum::response::IntoResponse;
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
 use landfall_runtime_wire::frame::{self, Kind};
+use landfall_store::Grant;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
 use crate::ApiState;
 use crate::error::{ApiError, ApiResult};
+use crate::http::lasting::until_taken_away;
 use crate::platform::{AttachInput, AttachOutput, Attachment};
+
+/// What an attachment's ticket says: whose right it stands on, and the platform's own secret.
+pub(crate) type Ticket = (Grant, String);
+pub(crate) const PURPOSE: &str = "attach";
 
 /// The name of the protocol in `Upgrade`.
 pub const PROTOCOL: &str = "landfall-attach/1";
@@ -36,7 +42,7 @@ pub const PROTOCOL: &str = "landfall-attach/1";
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Upgrades a request and carries frames until the process or the client ends.
-pub(crate) async fn attach(State(state): State<ApiState>, Path(secret): Path<String>, mut request: Request) -> ApiResult {
+pub(crate) async fn attach(State(state): State<ApiState>, Path(ticket): Path<String>, mut request: Request) -> ApiResult {
     let asked = request
         .headers()
         .get(header::UPGRADE)
@@ -50,14 +56,19 @@ pub(crate) async fn attach(State(state): State<ApiState>, Path(secret): Path<Str
             format!("This address speaks {PROTOCOL}. Attach with: landfall run COMMAND"),
         ));
     };
+    let gone = || ApiError::not_found("session", "It is over or was joined already. Start another one with: landfall run COMMAND");
+    let (grant, secret): Ticket = state.config().ticket_key.open(PURPOSE, &ticket).ok_or_else(gone)?;
+    if !state.store().grant_holds(&grant).await? {
+        return Err(gone());
+    }
     let attachment = state.platform().attach(secret).await?;
     tokio::spawn(async move {
         match upgrade.await {
             Ok(stream) => {
                 let (reader, writer) = tokio::io::split(TokioIo::new(stream));
-                carry(attachment, reader, writer).await;
+                carry(attachment, reader, writer, until_taken_away(state, grant)).await;
             }
-            Err(error) => tracing::debug!(error.chain = %crate::error::chain(&error), "attachment was not upgraded"),
+            Err(error) => tracing::debug!(error.chain = %landfall_model::chain(&error), "attachment was not upgraded"),
         }
     });
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
@@ -66,12 +77,18 @@ pub(crate) async fn attach(State(state): State<ApiState>, Path(secret): Path<Str
     Ok(response)
 }
 
-/// Both directions; the client's end of the stream ends the attachment.
-async fn carry(attachment: Attachment, mut reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite + Unpin) {
+/// Both directions; the client's end of the stream ends the attachment, and so does the end of the client's right to it.
+async fn carry(
+    attachment: Attachment,
+    mut reader: impl AsyncRead + Unpin,
+    mut writer: impl AsyncWrite + Unpin,
+    taken_away: impl Future<Output = ()>,
+) {
     let Attachment { input, output } = attachment;
     let told = tokio::select! {
         told = to_client(output, &mut writer) => told.is_ok(),
         _ = to_process(&mut reader, input) => false,
+        () = taken_away => false,
     };
     if told {
         // Closing a connection with unread input would reset it, and the client might lose our last words.
@@ -118,11 +135,10 @@ async fn to_process(reader: &mut (impl AsyncRead + Unpin), input: mpsc::Sender<A
             Kind::Json => control(&payload),
             Kind::Stdout | Kind::Stderr => None,
         };
-        if let Some(item) = item
-            && input.send(item).await.is_err()
-        {
-            // The process takes no more input; its last output may still be on the way.
-            std::future::pending::<()>().await;
+        if let Some(item) = item {
+            // A process that takes no more input may still have something to say. What comes is read all the same, up to its end: that is
+            // how one hears that the client left.
+            let _ = input.send(item).await;
         }
     }
 }
@@ -155,7 +171,7 @@ mod tests {
         let (send, output) = mpsc::channel(4);
         let (client, server) = tokio::io::duplex(1024);
         let (reader, writer) = tokio::io::split(server);
-        let task = tokio::spawn(carry(Attachment { input, output }, reader, writer));
+        let task = tokio::spawn(carry(Attachment { input, output }, reader, writer, std::future::pending()));
         let (mut from, mut to) = tokio::io::split(client);
         to.write_all(&frame::header(Kind::Stdin, 2)).await.unwrap();
         to.write_all(b"hi").await.unwrap();

@@ -1,13 +1,15 @@
 //! The one place that turns credentials into a [`Principal`] and a path into an [`AppScope`] (trust rules R3 and R5).
 //!
 //! Tokens come as `Authorization: Bearer <token>`, or as the password of `Authorization: Basic` (git and several HTTP clients know no
-//! other way). The store compares tokens by their hash in constant time and hashes passwords off the async threads.
+//! other way). The store finds tokens by their hash, and checks passwords off the async threads, two at a time.
+
+use std::net::IpAddr;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
-use landfall_store::{AppIdentity, AppScope, Principal};
+use landfall_store::{AppIdentity, AppScope, Grant, Principal};
 
 use crate::ApiState;
 use crate::error::ApiError;
@@ -16,13 +18,33 @@ use crate::http::conventions::peer;
 /// Somebody who proved who they are, and from where.
 pub(crate) struct Caller {
     pub(crate) principal: Principal,
-    pub(crate) address: Option<String>,
+    pub(crate) address: Option<IpAddr>,
+}
+
+/// Whose token a request came with, if anybody's: found once, before the request is counted.
+#[derive(Clone)]
+pub(crate) struct Authenticated(pub(crate) Option<Principal>);
+
+impl Authenticated {
+    pub(crate) async fn by(state: &ApiState, token: Option<String>, from: Option<IpAddr>) -> Result<Self, ApiError> {
+        match token {
+            Some(token) => Ok(Self(state.store().authenticate_token(&token, from).await?)),
+            None => Ok(Self(None)),
+        }
+    }
 }
 
 /// A caller with the right to touch the app named in the path.
 pub(crate) struct AppAccess {
     pub(crate) caller: Caller,
     pub(crate) scope: AppScope,
+}
+
+impl AppAccess {
+    /// The same right, for what outlasts the request.
+    pub(crate) fn grant(&self) -> Grant {
+        self.caller.principal.grant(&self.scope)
+    }
 }
 
 /// `user:password` of a Basic header.
@@ -47,9 +69,12 @@ impl FromRequestParts<ApiState> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
-        let token = token(&parts.headers).ok_or_else(ApiError::unauthorized)?;
-        let principal = state.store().authenticate_token(&token).await?.ok_or_else(ApiError::unauthorized)?;
-        Ok(Self { principal, address: peer(&parts.extensions).map(|address| address.to_string()) })
+        let address = peer(&parts.extensions);
+        let found = match parts.extensions.get::<Authenticated>() {
+            Some(found) => found.clone(),
+            None => Authenticated::by(state, token(&parts.headers), address).await?,
+        };
+        Ok(Self { principal: found.0.ok_or_else(ApiError::unauthorized)?, address })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::http::sign::TicketKey;
 pub struct ApiConfig {
     /// How clients reach this server, without a slash at the end (`http://127.0.0.1:5000`); start of every URL the API gives out.
     pub public_url: String,
-    /// Seals URLs that carry their own permission. Derive it from the server's secret key, so that URLs survive a restart.
+    /// Seals URLs that carry their own permission. Kept in a file of its own, so that URLs survive a restart.
     pub ticket_key: TicketKey,
     /// Logs of all apps: `<logs_dir>/<app id>/`.
     pub logs_dir: PathBuf,
@@ -20,8 +20,15 @@ pub struct ApiConfig {
     pub max_upload_bytes: u64,
     /// API calls one token may make in an hour, all at once if it likes. Default 4,500, as on Heroku.
     pub requests_per_hour: u32,
-    /// Password tries for one address and one e-mail in a minute. Default 10: slow for guessing, enough for typing errors.
+    /// Wrong passwords for one account in a minute; one network has three times as many, for all accounts. Default 10: slow for guessing,
+    /// enough for typing errors.
     pub logins_per_minute: u32,
+    /// Log streams open at once, each a thread and some open files. Default 256.
+    pub tails: usize,
+    /// Of these, one account's. Default 32: a browser tab and a terminal for each of several apps.
+    pub tails_per_account: usize,
+    /// How often an open stream's right is asked for again. Default 30 s.
+    pub recheck: Duration,
     /// How long a dashboard login lasts. Default 14 days.
     pub session_lifetime: Duration,
 }
@@ -37,6 +44,9 @@ impl ApiConfig {
             max_upload_bytes: 1024 * 1024 * 1024,
             requests_per_hour: 4_500,
             logins_per_minute: 10,
+            tails: 256,
+            tails_per_account: 32,
+            recheck: Duration::from_secs(30),
             session_lifetime: Duration::from_hours(14 * 24),
         }
     }

@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use landfall_model::chain;
 use serde_json::json;
 
 use crate::platform::PlatformError;
@@ -40,13 +41,12 @@ impl ApiError {
 
     /// 404: absent and "not yours" are the same answer.
     pub fn not_found(what: &str, hint: &str) -> Self {
-        let message = if hint.is_empty() { format!("Couldn't find that {what}.") } else { format!("Couldn't find that {what}. {hint}") };
-        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+        Self::new(StatusCode::NOT_FOUND, "not_found", format!("Couldn't find that {what}. {hint}"))
     }
 
     /// 404 with the `resource` field that the Heroku CLI tests.
     pub fn not_found_resource(resource: &'static str) -> Self {
-        Self { resource: Some(resource), ..Self::not_found(resource, "") }
+        Self { resource: Some(resource), ..Self::not_found(resource, "Make a new token with: landfall login") }
     }
 
     /// 404 for an app.
@@ -73,18 +73,6 @@ impl ApiError {
             "Landfall made a mistake. The operator finds the reason in the server's log by this request's Request-Id. Check the machine with: landfall doctor",
         )
     }
-}
-
-/// An error and its causes, outermost first.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 impl From<PlatformError> for ApiError {
@@ -121,36 +109,42 @@ impl From<landfall_store::StoreError> for ApiError {
             _ => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_params"),
         };
         if status.is_server_error() {
-            tracing::warn!(error.chain = %chain(&error), "the store did not answer a request");
+            tracing::error!(error.chain = %chain(&error), "the store did not answer a request");
         }
-        let hint = error.hint().map(|hint| format!(" {}", begun(hint))).unwrap_or_default();
-        Self::new(status, id, format!("{}{hint}", capitalised(&error.to_string())))
+        Self::new(status, id, format!("{} {}", capitalised(&error.to_string()), capital(error.hint())))
     }
 }
 
 impl From<landfall_model::NameError> for ApiError {
     fn from(error: landfall_model::NameError) -> Self {
-        Self::invalid(format!("{} A good one: {}", capitalised(&error.to_string()), error.example()))
+        let next = match error.what {
+            "app name" => "Example: landfall create blog",
+            "config key" => "Example: landfall config:set GREETING=hi",
+            "domain" => "Example: landfall domains:add www.example.com",
+            "process type" => "See the types with: landfall ps:scale",
+            _ => "See what runs with: landfall ps",
+        };
+        Self::invalid(format!("{} {next}", capitalised(&error.to_string())))
     }
 }
 
 impl From<landfall_model::UnknownSize> for ApiError {
     fn from(error: landfall_model::UnknownSize) -> Self {
-        Self::invalid(capitalised(&error.to_string()))
+        Self::invalid(format!("{} Example: landfall ps:type web=standard-1x", capitalised(&error.to_string())))
     }
+}
+
+/// First letter upper case. What ends with something to type has no full stop: it would be typed too.
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    first + letters.as_str()
 }
 
 /// First letter upper case, and a full stop at the end.
 pub(crate) fn capitalised(text: &str) -> String {
     let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{}{stop}", begun(text))
-}
-
-/// First letter upper case. What ends with a command to type gets no full stop: it would be typed too.
-fn begun(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}", letters.as_str())
+    capital(text) + stop
 }
 
 impl IntoResponse for ApiError {
@@ -176,6 +170,9 @@ mod tests {
     fn names_become_sentences() {
         let error: ApiError = "a=b".parse::<landfall_model::ConfigKey>().unwrap_err().into();
         assert_eq!((error.status.as_u16(), error.id), (422, "invalid_params"));
-        assert_eq!(error.message, "Config key \"a=b\" may hold only letters, digits and underscores. A good one: DATABASE_URL");
+        assert_eq!(
+            error.message,
+            "Config key \"a=b\" may hold only letters, digits and underscores. Example: landfall config:set GREETING=hi"
+        );
     }
 }

@@ -25,14 +25,16 @@ use axum::{Json, Router};
 
 pub use config::ApiConfig;
 pub use error::ApiError;
+pub use http::shares::{Share, Shares, Spent};
 pub use http::sign::TicketKey;
+pub use resources::sources::IN_USE as UPLOAD_IN_USE;
 pub use state::ApiState;
 
 /// Everything the server answers on its API port but git. Serve it with connect info (`into_make_service_with_connect_info`), so that
 /// login limits and the audit log know addresses.
 pub fn router(state: ApiState) -> Router {
-    use routes::Access::{Account, App, Secret};
-    let api = routes::router(&[Account, App])
+    use routes::Access::{Account, Admin, App, Secret};
+    let api = routes::router(&[Account, App, Admin])
         .layer(from_fn(large_bodies))
         .layer(DefaultBodyLimit::max(http::body::SMALL_BODY))
         .route_layer(from_fn_with_state(state.clone(), http::conventions::platform_api));
@@ -44,6 +46,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/", get(|| async { Redirect::to("/dashboard") }))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(state.clone(), http::conventions::to_its_end))
         .layer(from_fn(http::conventions::request_id))
         .with_state(state);
     // The path is tidied before it is matched: hence a router around the router.

@@ -5,6 +5,7 @@
 //! Methods return boxed futures so that the router can hold one `Arc<dyn Platform>`.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -167,6 +168,8 @@ pub struct TarballBuild {
     pub version: Option<String>,
     /// Who asked.
     pub user: AccountId,
+    /// From where, for the audit log.
+    pub address: Option<IpAddr>,
 }
 
 /// What one dyno uses now.
@@ -208,7 +211,8 @@ pub trait Platform: Send + Sync + 'static {
     /// Cancels a running build; returns when nothing of it runs. A build that has ended is [`PlatformError::Conflict`].
     fn build_cancel(&self, app: AppId, build: BuildId) -> Answer<'_, ()>;
 
-    /// Queues a build; its row exists in the store when this returns.
+    /// Queues a build; its row exists in the store when this returns. An app with too many waiting is [`PlatformError::Conflict`], and keeps
+    /// its file.
     fn build_from_tarball(&self, app: AppId, build: TarballBuild) -> Answer<'_, BuildId>;
 
     /// A build's output from its start, live to its end. Also after it ended.

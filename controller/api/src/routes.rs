@@ -7,8 +7,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::ApiState;
 use crate::resources::{
-    account, apps, builds, catalog, collaborators, config_vars, domains, dynos, formation, log_sessions, oauth, releases, run, sources,
-    streams,
+    account, apps, audit, builds, catalog, collaborators, config_vars, domains, dynos, formation, log_sessions, oauth, releases, run,
+    sources, streams,
 };
 
 /// Who may come in.
@@ -22,6 +22,8 @@ pub enum Access {
     Account,
     /// Who may touch the app in the path.
     App,
+    /// An administrator.
+    Admin,
 }
 
 /// One row.
@@ -46,7 +48,7 @@ where
 
 /// Every route of the Platform API.
 pub fn table() -> Vec<Route> {
-    use Access::{Account, App, Secret};
+    use Access::{Account, Admin, App, Secret};
     let (get, post, patch, put, delete) = (|| Method::GET, || Method::POST, || Method::PATCH, || Method::PUT, || Method::DELETE);
     vec![
         route(Account, get(), "/account", account::info),
@@ -56,6 +58,7 @@ pub fn table() -> Vec<Route> {
         route(Account, post(), "/account/keys", account::key_create),
         route(Account, get(), "/account/keys/{key}", account::key_info),
         route(Account, delete(), "/account/keys/{key}", account::key_delete),
+        route(Admin, get(), "/audit", audit::list),
         route(Account, get(), "/oauth/authorizations", oauth::list),
         route(Account, post(), "/oauth/authorizations", oauth::create),
         route(Account, get(), "/oauth/authorizations/{authorization}", oauth::info),

@@ -139,7 +139,8 @@ pub(crate) fn dyno(app: &App, dyno: &DynoView, attach_url: Option<String>) -> Va
 /// `build`.
 pub(crate) fn build(app: &App, build: &Build, output: String) -> Value {
     json!({
-        "id": build.id, "app": app_ref(app.id, &app.name), "status": build.status, "user": user(&build.user), "stack": build.stack,
+        "id": build.id, "number": build.number, "app": app_ref(app.id, &app.name), "status": build.status, "user": user(&build.user),
+        "stack": build.stack,
         "buildpacks": build.buildpacks.iter().map(|name| json!({ "name": name, "url": format!("urn:buildpack:{name}") })).collect::<Vec<_>>(),
         "generation": "cedar", "output_stream_url": output, "failure": build.failure,
         "source_blob": { "checksum": null, "url": "", "version": build.source.commit, "version_description": build.source.description },

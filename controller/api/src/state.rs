@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use landfall_model::{AppId, BuildId, ReleaseId};
-use landfall_store::{AppScope, AuditEvent, Principal, Store};
+use std::net::IpAddr;
 
-use tokio::sync::Semaphore;
+use landfall_model::{AccountId, BuildId, ReleaseId};
+use landfall_store::{AppScope, AuditEvent, Grant, Principal, Store};
+use tokio_util::task::TaskTracker;
 
 use crate::config::ApiConfig;
 use crate::dashboard::pages::Pages;
+use crate::http::conventions::Requester;
 use crate::http::limiter::Limiter;
+use crate::http::shares::Shares;
 use crate::platform::Platform;
-
-/// Log streams open at once, each a thread while it tails.
-const MOST_TAILS: usize = 256;
 
 /// The API's parts: the store for what is remembered, the platform for what runs. Cheap to clone.
 #[derive(Clone)]
@@ -26,9 +26,11 @@ struct Inner {
     store: Arc<Store>,
     platform: Arc<dyn Platform>,
     config: ApiConfig,
-    requests: Limiter<[u8; 32]>,
-    logins: Limiter<String>,
-    tails: Arc<Semaphore>,
+    requests: Limiter<Requester>,
+    logins_by_network: Limiter<Option<IpAddr>>,
+    logins_by_account: Limiter<[u8; 32]>,
+    tails: Arc<Shares<AccountId>>,
+    deeds: TaskTracker,
     pages: Pages,
 }
 
@@ -36,15 +38,17 @@ impl ApiState {
     /// Joins the parts. Dashboard templates are compiled here, once.
     pub fn new(store: Arc<Store>, platform: Arc<dyn Platform>, config: ApiConfig) -> Self {
         let requests = Limiter::new(config.requests_per_hour, Duration::from_hours(1));
-        let logins = Limiter::new(config.logins_per_minute, Duration::from_mins(1));
+        let logins = config.logins_per_minute;
         Self {
             inner: Arc::new(Inner {
                 store,
                 platform,
-                config,
                 requests,
-                logins,
-                tails: Arc::new(Semaphore::new(MOST_TAILS)),
+                logins_by_network: Limiter::new(logins.saturating_mul(3), Duration::from_mins(1)),
+                logins_by_account: Limiter::new(logins, Duration::from_mins(1)),
+                tails: Shares::new(config.tails, config.tails_per_account),
+                deeds: TaskTracker::new(),
+                config,
                 pages: Pages::compile(),
             }),
         }
@@ -62,17 +66,32 @@ impl ApiState {
         &self.inner.config
     }
 
-    pub(crate) fn requests(&self) -> &Limiter<[u8; 32]> {
+    pub(crate) fn requests(&self) -> &Limiter<Requester> {
         &self.inner.requests
     }
 
-    pub(crate) fn logins(&self) -> &Limiter<String> {
-        &self.inner.logins
+    pub(crate) fn logins_by_network(&self) -> &Limiter<Option<IpAddr>> {
+        &self.inner.logins_by_network
     }
 
-    /// Permits to follow a log.
-    pub(crate) fn tails(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.inner.tails)
+    /// By the digest of the address that was given: nobody knows whether it is an account's.
+    pub(crate) fn logins_by_account(&self) -> &Limiter<[u8; 32]> {
+        &self.inner.logins_by_account
+    }
+
+    /// Places to follow a log.
+    pub(crate) fn tails(&self) -> &Arc<Shares<AccountId>> {
+        &self.inner.tails
+    }
+
+    pub(crate) fn deeds(&self) -> &TaskTracker {
+        &self.inner.deeds
+    }
+
+    /// Returns when everything that was asked for is done, also what its client did not wait for. Ask once nobody can come in any more.
+    pub async fn finished(&self) {
+        self.deeds().close();
+        self.deeds().wait().await;
     }
 
     pub(crate) fn pages(&self) -> &Pages {
@@ -85,13 +104,13 @@ impl ApiState {
     }
 
     /// Where a build's output streams from.
-    pub(crate) fn build_output_url(&self, app: AppId, build: BuildId) -> String {
-        self.url(&format!("/streams/builds/{}", self.config().ticket_key.seal("build-output", &(app, build))))
+    pub(crate) fn build_output_url(&self, grant: &Grant, build: BuildId) -> String {
+        self.url(&format!("/streams/builds/{}", self.config().ticket_key.seal("build-output", &(grant, build))))
     }
 
     /// Where a release phase's output streams from.
-    pub(crate) fn release_output_url(&self, app: AppId, release: ReleaseId) -> String {
-        self.url(&format!("/streams/releases/{}", self.config().ticket_key.seal("release-output", &(app, release))))
+    pub(crate) fn release_output_url(&self, grant: &Grant, release: ReleaseId) -> String {
+        self.url(&format!("/streams/releases/{}", self.config().ticket_key.seal("release-output", &(grant, release))))
     }
 
     /// Writes to the audit log (trust rule R10). A failed write is logged and does not undo what happened.
@@ -101,17 +120,17 @@ impl ApiState {
         action: &str,
         app: Option<&AppScope>,
         detail: String,
-        address: Option<String>,
+        address: Option<IpAddr>,
     ) {
         let event = AuditEvent {
             actor: actor.map(Principal::account_id),
             action: action.to_owned(),
             app: app.map(AppScope::app_id),
             detail,
-            address,
+            address: address.map(|address| address.to_string()),
         };
         if let Err(error) = self.store().audit_append(&event).await {
-            tracing::error!(error.chain = %crate::error::chain(&error), audit.action = action, "audit entry was not written");
+            tracing::error!(error.chain = %landfall_model::chain(&error), audit.action = action, "audit entry was not written");
         }
     }
 }

@@ -1,42 +1,41 @@
 //! From a source to a release that runs: what a push and an uploaded tarball have in common.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use landfall_builder::app_json::{AppJson, EnvSource, generate_secret};
 use landfall_builder::build::{BuildOutcome, BuildRequest, Source, Stack};
 use landfall_builder::push::{Lines, PushRefused};
 use landfall_builder::turns::Turns;
 use landfall_builder::{BuildFailure, Builder};
-use landfall_model::{AppId, BuildId, ConfigKey, ReleaseStatus, ReleaseVersion, SecretString};
-use landfall_store::{App, AppScope, AuditEvent, BuildSource, FormationHint, NewBuild, NewSlug, Release, StoreError};
+use landfall_failpoint::failpoint;
+use landfall_model::{AppId, BuildId, BuildStatus, ConfigKey, ReleaseStatus, ReleaseVersion, SecretString};
+use landfall_store::{App, AppScope, Build, BuildSource, FormationHint, NewBuild, NewSlug, Release, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use super::job_lines::JobLines;
+use super::places::{Place, Places};
 use super::rollout::{self, Rollout};
 use super::{AgentSandbox, cache_file};
 use crate::reconcile::{Shared, Supervisor, kept_app_json, postdeploy_command, postdeploy_told, quoted};
 
 /// Who works on builds; at the next start, what this name left pending is interrupted.
 const WORKER: &str = "server";
+/// Between two looks for builds that are pending although nobody works on them.
+const SWEEP: Duration = Duration::from_mins(1);
+/// How often, and at what pace, a database that is away is asked to record a build that worked.
+const RECORD_TRIES: u32 = 10;
+const RECORD_AGAIN: Duration = Duration::from_secs(1);
 
 /// Everything that builds.
 pub struct Builds {
     supervisor: Supervisor,
     builder: Builder,
     turns: Turns<AppId>,
-    running: Mutex<HashMap<BuildId, Running>>,
-}
-
-/// A build that runs here.
-#[derive(Clone)]
-struct Running {
-    /// Fired: it shall end.
-    cancel: CancellationToken,
-    /// Fires when it has.
-    ended: CancellationToken,
+    places: Places,
 }
 
 /// One deploy to be made.
@@ -65,9 +64,11 @@ impl Builds {
     /// Over the agent's build containers.
     pub fn new(supervisor: Supervisor) -> Self {
         let shared = supervisor.shared();
-        let builder =
-            Builder::new(shared.config.build_config(), Arc::new(AgentSandbox::new(shared.agent.clone(), shared.image_holds.clone())));
-        Self { supervisor, builder, turns: Turns::new(1), running: Mutex::default() }
+        let builder = Builder::new(
+            shared.config.build_config(),
+            Arc::new(AgentSandbox::new(shared.agent.clone(), shared.image_holds.clone(), shared.store.instance())),
+        );
+        Self { supervisor, builder, turns: Turns::new(1), places: Places::default() }
     }
 
     /// One at a time for each app: shared with the git receiver's hook.
@@ -88,16 +89,38 @@ impl Builds {
         if let Err(error) = self.builder.tidy() {
             tracing::warn!(error = %error, "sources of interrupted builds were not removed");
         }
-        Ok(self.shared().store.builds_interrupt(&self.shared().system, &[]).await?.len())
+        self.interrupt("interrupted: the server restarted; push again").await
     }
 
-    /// Cancels a build, if it runs here, and waits for its end.
-    pub async fn cancel(&self, build: BuildId) {
-        let running = self.running().get(&build).cloned();
-        if let Some(running) = running {
-            running.cancel.cancel();
-            running.ended.cancelled().await;
+    async fn interrupt(&self, reason: &str) -> Result<usize, StoreError> {
+        let shared = self.shared();
+        Ok(shared.store.builds_interrupt(&shared.system, |build| self.places.has(build), reason).await?.len())
+    }
+
+    /// Fails, again and again, what is pending although nobody works on it: the end of a build that the database was not there to record.
+    pub async fn sweep(self: Arc<Self>) {
+        while self.shared().cancel.run_until_cancelled(tokio::time::sleep(SWEEP)).await.is_some() {
+            match self.interrupt("interrupted: its end could not be recorded; push again").await {
+                Ok(0) => {}
+                Ok(builds) => tracing::warn!(builds, "builds whose end could not be recorded are failed"),
+                Err(error) => tracing::debug!(error = crate::explain(&error), "pending builds could not be looked over; trying again"),
+            }
         }
+    }
+
+    /// A place for a build that has a client waiting. Take it before [`Self::create`].
+    pub fn place(&self, app: AppId, build: BuildId, cancel: CancellationToken) -> Place {
+        self.places.take(app, build, cancel)
+    }
+
+    /// A place in the queue of an app; `None` = too many wait.
+    pub fn queue(&self, app: AppId, build: BuildId, cancel: CancellationToken) -> Option<Place> {
+        self.places.queue(app, build, cancel)
+    }
+
+    /// Cancels a build, if it waits or runs here, and waits for its end.
+    pub async fn cancel(&self, build: BuildId) {
+        self.places.cancel(build).await;
     }
 
     /// Writes the build's row, and makes room for its log. From here on it is visible, and ends as succeeded or failed.
@@ -105,6 +128,7 @@ impl Builds {
         let app = self.shared().store.app_get(&job.scope).await?;
         let new = NewBuild { id: Some(job.build), source: job.described.clone(), stack: app.stack.clone(), worker: WORKER.to_owned() };
         self.shared().store.build_create(&job.scope, new).await?;
+        failpoint("server.build.created");
         if let Err(error) = std::fs::create_dir_all(self.dir(job.build)) {
             tracing::warn!(build.id = %job.build, error = %error, "no room for a build's log");
         }
@@ -112,26 +136,29 @@ impl Builds {
     }
 
     /// Builds, releases and rolls out, telling `lines`. An error refuses the push: nothing of it runs, and its text says why.
-    pub async fn run(&self, job: Job, app: App, lines: Lines, cancel: CancellationToken) -> Result<(), PushRefused> {
-        // Whoever cancels the build cuts off nobody who waits for it: they are told.
-        let (ended, cancel) = (CancellationToken::new(), cancel.child_token());
-        self.running().insert(job.build, Running { cancel: cancel.clone(), ended: ended.clone() });
-        let _ended = ended.drop_guard();
+    pub async fn run(&self, job: Job, app: App, lines: Lines, place: Place) -> Result<(), PushRefused> {
+        let cancel = place.cancelled().clone();
         let held = self.shared().image_holds.releasing(job.build);
         let built = self.build(&job, &app, &lines, &cancel).await;
-        self.running().remove(&job.build);
+        failpoint("server.build.discarded");
         let lines = JobLines::new(lines, &self.dir(job.build).join("log"));
         match built {
             Ok(outcome) => {
                 let script = outcome.app_json.as_ref().and_then(|app_json| app_json.postdeploy.clone());
                 let script = Postdeploy { is_new: script.is_some() && script != self.current_postdeploy(&job).await, command: script };
                 let release = self.release(&job, &app, outcome, &lines).await?;
+                // Its end is recorded: from here on it is a release, and those are not cancelled.
+                drop(place);
                 drop(held);
                 self.shared().litter.notify_one();
                 self.roll_out(&job, &app, &release, script, &lines, &cancel).await
             }
             Err(failure) => {
-                if let Err(error) = self.shared().store.build_fail(&job.scope, job.build, &failure.to_string()).await {
+                // The platform's own right: the deployer may have lost theirs meanwhile, and the build has ended all the same.
+                let scope = self.shared().system.app(app.id);
+                if let Err(error) = self.shared().store.build_fail(&scope, job.build, &failure.to_string()).await
+                    && !matches!(error, StoreError::BuildFinished { .. })
+                {
                     tracing::warn!(build.id = %job.build, error = crate::explain(&error), "a failed build could not be recorded");
                 }
                 Err(lines.refused(&failure.explain()))
@@ -139,8 +166,38 @@ impl Builds {
         }
     }
 
+    /// The build and the release that a push of this commit came to before it was cut off: everything was recorded, but git did not hear of it
+    /// and its branch did not move. `None` = there is no such push, or something newer took its place.
+    pub async fn cut_off(&self, scope: &AppScope, app: &App, commit: &str) -> Result<Option<(Build, Release)>, StoreError> {
+        let store = &self.shared().store;
+        let Some(newest) = store.build_list(scope, 1).await?.into_iter().next() else { return Ok(None) };
+        let is_it = newest.status == BuildStatus::Succeeded
+            && newest.source.pushed
+            && newest.source.commit.as_deref() == Some(commit)
+            && newest.stack == app.stack;
+        if !is_it {
+            return Ok(None);
+        }
+        // Its release may have failed, or have been rolled back: then pushing again is a wish to deploy anew.
+        let head = store.release_head(scope).await?;
+        Ok((newest.slug.is_some() && head.slug == newest.slug).then_some((newest, head)))
+    }
+
+    /// Goes on with a push that was [cut off](Self::cut_off), as if it had not been.
+    pub async fn go_on(&self, job: Job, app: App, release: Release, lines: Lines, cancel: CancellationToken) -> Result<(), PushRefused> {
+        let lines = JobLines::new(lines, &self.dir(job.build).join("log"));
+        lines.step("Going on with an earlier push of this commit, which was cut off after its build");
+        let script = Postdeploy { command: self.current_postdeploy(&job).await, is_new: false };
+        self.roll_out(&job, &app, &release, script, &lines, &cancel).await
+    }
+
     async fn build(&self, job: &Job, app: &App, lines: &Lines, cancel: &CancellationToken) -> Result<BuildOutcome, BuildFailure> {
         let platform = |error: &(dyn std::error::Error + 'static)| BuildFailure::Platform(crate::explain(error));
+        // It may have been cancelled while it waited for its turn.
+        let row = self.shared().store.build_get(&job.scope, job.build).await.map_err(|error| platform(&error))?;
+        if row.status != BuildStatus::Pending || cancel.is_cancelled() {
+            return Err(BuildFailure::Cancelled);
+        }
         let stacks = self.shared().agent.stacks().await.map_err(|error| platform(&error))?;
         let Some(stack) = stacks.into_iter().find(|stack| stack.name == app.stack) else {
             let name = &app.stack;
@@ -170,14 +227,17 @@ impl Builds {
 
     async fn release(&self, job: &Job, app: &App, outcome: BuildOutcome, lines: &JobLines) -> Result<Release, PushRefused> {
         lines.step("Launching...");
-        let recorded = async {
-            if let Some(app_json) = &outcome.app_json {
-                self.wished_config(job, app_json, lines).await?;
+        let release = match self.record(job, &outcome, lines).await {
+            Ok(release) => release,
+            Err(error) if error.is_transient() => {
+                let why = crate::explain(&error);
+                let words = [
+                    format!("The build worked, but whether its release was recorded is not known: {why}."),
+                    format!("See with: landfall releases --app {}", app.name),
+                    "If it is not there, nothing changed: push again.".to_owned(),
+                ];
+                return Err(lines.refused(&words));
             }
-            self.shared().store.build_finish(&job.scope, job.build, new_slug(&outcome)).await
-        };
-        let (_, release) = match recorded.await {
-            Ok(recorded) => recorded,
             Err(error) => {
                 let why = crate::explain(&error);
                 let words =
@@ -185,25 +245,36 @@ impl Builds {
                 return Err(lines.refused(&words));
             }
         };
-        self.audit(job, &release).await;
+        failpoint("server.release.recorded");
         if let Err(error) = cache_file::save(&self.shared().config.build_cache_dir(), app.id, &outcome.cache) {
             tracing::warn!(app.id = %app.id, error = %error, "the build cache was not kept; the next build takes longer");
         }
+        failpoint("server.build.cache-kept");
         Ok(release)
     }
 
-    /// A deploy is worth an entry, however it was asked for (trust rule R10).
-    async fn audit(&self, job: &Job, release: &Release) {
-        let event = AuditEvent {
-            actor: job.scope.actor(),
-            action: "deploy".to_owned(),
-            app: Some(job.scope.app_id()),
-            detail: format!("{}: {}", release.version, release.description),
-            address: job.address.map(|address| address.to_string()),
+    /// Records build, release and what app.json wishes, in one transaction. A database that is away is asked again: to say it twice is fine.
+    async fn record(&self, job: &Job, outcome: &BuildOutcome, lines: &JobLines) -> Result<Release, StoreError> {
+        let store = &self.shared().store;
+        let wishes = match &outcome.app_json {
+            Some(app_json) => self.wishes(job, app_json, lines).await?,
+            None => BTreeMap::new(),
         };
-        if let Err(error) = self.shared().store.audit_append(&event).await {
-            tracing::error!(build.id = %job.build, error = crate::explain(&error), "audit entry was not written");
+        let address = job.address.map(|address| address.to_string());
+        let mut tries = 0;
+        let release = loop {
+            match store.build_finish_with(&job.scope, job.build, new_slug(outcome), &wishes, address.clone()).await {
+                Err(error) if error.is_transient() && tries < RECORD_TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(RECORD_AGAIN).await;
+                }
+                other => break other?.1,
+            }
+        };
+        if !wishes.is_empty() {
+            lines.detail(&format!("Set {} from app.json", wishes.keys().map(ConfigKey::as_str).collect::<Vec<_>>().join(", ")));
         }
+        Ok(release)
     }
 
     async fn roll_out(
@@ -240,6 +311,7 @@ impl Builds {
         let url = self.url(app);
         match rollout::dynos(self.shared(), &handle, version, lines, cancel).await {
             Rollout::Live => {
+                failpoint("server.release.live");
                 lines.detail(&format!("{url} deployed to Landfall"));
                 self.postdeploy(job, app, version, script, lines, cancel).await;
             }
@@ -298,38 +370,30 @@ impl Builds {
         host.map_or_else(|_| app.name.to_string(), |host| config.web_url(&host))
     }
 
-    /// app.json's `env`, at the first deploy: values for what is not set yet.
-    async fn wished_config(&self, job: &Job, app_json: &AppJson, lines: &JobLines) -> Result<(), StoreError> {
+    /// app.json's `env`, at the first deploy: values for what is not set yet. The store hears them only if that is still so.
+    async fn wishes(&self, job: &Job, app_json: &AppJson, lines: &JobLines) -> Result<BTreeMap<ConfigKey, SecretString>, StoreError> {
         let store = &self.shared().store;
+        let mut wishes: BTreeMap<ConfigKey, SecretString> = BTreeMap::new();
         if store.app_get(&job.scope).await?.released_at.is_some() && self.has_code(job).await? {
-            return Ok(());
+            return Ok(wishes);
         }
         let config = store.config_get(&job.scope).await?;
-        let mut changes: BTreeMap<ConfigKey, Option<SecretString>> = BTreeMap::new();
         for (key, wish) in app_json.env.iter().filter(|(key, _)| !config.0.contains_key(*key)) {
             match &wish.source {
-                EnvSource::Value(value) => drop(changes.insert(key.clone(), Some(value.clone()))),
-                EnvSource::Secret => drop(changes.insert(key.clone(), Some(generate_secret()))),
+                EnvSource::Value(value) => drop(wishes.insert(key.clone(), value.clone())),
+                EnvSource::Secret => drop(wishes.insert(key.clone(), generate_secret())),
                 EnvSource::Owner if wish.required => {
                     lines.problem(&format!("app.json asks for {key}, which is not set. Set it with: landfall config:set {key}=…"));
                 }
                 EnvSource::Owner => {}
             }
         }
-        if !changes.is_empty() {
-            lines.detail(&format!("Set {} from app.json", changes.keys().map(ConfigKey::as_str).collect::<Vec<_>>().join(", ")));
-            store.config_patch(&job.scope, &changes).await?;
-        }
-        Ok(())
+        Ok(wishes)
     }
 
     async fn has_code(&self, job: &Job) -> Result<bool, StoreError> {
         let current = self.shared().store.release_get(&job.scope, landfall_store::ReleaseRef::Current).await;
         Ok(current.is_ok_and(|release| release.slug.is_some()))
-    }
-
-    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<BuildId, Running>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -26,7 +26,7 @@ impl GitAccess for StoreGitAccess {
     }
 
     fn by_token<'a>(&'a self, token: &'a SecretString, from: Option<IpAddr>) -> BoxFuture<'a, Result<Option<Identity>, Unavailable>> {
-        Box::pin(async move { identity(self.store.authenticate_token(token.expose()).await, from) })
+        Box::pin(async move { identity(self.store.authenticate_token(token.expose(), from).await, from) })
     }
 
     fn repo<'a>(&'a self, who: &'a Identity, app: &'a AppName, _service: GitService) -> BoxFuture<'a, Result<RepoGrant, AccessError>> {

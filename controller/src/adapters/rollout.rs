@@ -42,22 +42,19 @@ pub(super) async fn release_phase(
 ) -> Result<ReleaseStatus, StoreError> {
     lines.step("Running the release phase...");
     let reader = Reader::new(&output_dir(&shared.config, release.app, release.id));
-    let mut follow = reader.follow(Cursor::default(), Filter::default()).ok();
-    let news = follow.as_ref().map_or(News::None, News::of);
+    let mut follow = reader.follow(Cursor::default(), Filter::default());
+    let news = News::of(&follow);
     let mut changes = AppChanges::of(shared, release.app);
     loop {
         let status = shared.store.release_get(scope, ReleaseRef::Id(release.id)).await?.status;
-        if let Some(follow) = &mut follow {
-            while let Ok(new) = follow.poll()
-                && !new.is_empty()
-            {
-                for line in &new {
-                    lines.detail(line.text());
-                }
-            }
-        }
-        if status != ReleaseStatus::Pending || cancel.is_cancelled() {
+        let more = copy(&mut follow, lines);
+        if cancel.is_cancelled() || (status != ReleaseStatus::Pending && !more) {
             return Ok(status);
+        }
+        if more {
+            // One round at a time: a phase that writes without end keeps nobody from their turn.
+            tokio::task::yield_now().await;
+            continue;
         }
         tokio::select! {
             () = news.wait() => {}
@@ -66,6 +63,13 @@ pub(super) async fn release_phase(
             () = tokio::time::sleep(NET) => {}
         }
     }
+}
+
+/// Copies the lines there are, but no more than one round of them. Whether there were any.
+fn copy(follow: &mut Follow, lines: &JobLines) -> bool {
+    let new = follow.poll().unwrap_or_default();
+    new.iter().for_each(|line| lines.detail(line.text()));
+    !new.is_empty()
 }
 
 /// Waits until the app's first deploy is known, and for the end of its postdeploy script, telling what that prints. `None` = not known yet.
@@ -85,18 +89,18 @@ pub(super) async fn postdeploy(
         {
             let name = postdeploy_dyno(first.version).to_string();
             let filter = Filter { source: Some(SourceFilter::App), dyno: Some(name) };
-            let follow = Reader::new(&shared.logs.dir(scope.app_id())).follow(Cursor::default(), filter).ok();
-            output = follow.map(|follow| (News::of(&follow), follow)).map(|(news, follow)| (follow, news));
+            let follow = Reader::new(&shared.logs.dir(scope.app_id())).follow(Cursor::default(), filter);
+            let news = News::of(&follow);
+            output = Some((follow, news));
         }
-        if let Some((follow, _)) = &mut output {
-            while let Ok(new) = follow.poll()
-                && !new.is_empty()
-            {
-                new.iter().for_each(|line| lines.detail(line.text()));
-            }
-        }
-        if cancel.is_cancelled() || first.is_some_and(|first| first.postdeploy != Postdeploy::Begun) {
+        let more = output.as_mut().is_some_and(|(follow, _)| copy(follow, lines));
+        let ended = first.is_some_and(|first| first.postdeploy != Postdeploy::Begun);
+        if cancel.is_cancelled() || (ended && !more) {
             return Ok(first);
+        }
+        if more {
+            tokio::task::yield_now().await;
+            continue;
         }
         let news = async {
             match &output {

@@ -13,9 +13,10 @@ use landfall_runtime::client::{Agent, BuildOutput, BuildSession, ClientError};
 use landfall_runtime_wire::agent::FaultCode;
 use landfall_runtime_wire::build as wire;
 use landfall_runtime_wire::{ContainerId, FileMount, Limits, UserBlock, image};
+use uuid::Uuid;
 
 use crate::housekeeping::ImageHolds;
-use crate::reconcile::build_container;
+use crate::reconcile::{INSTANCE, build_container};
 
 /// Longest file read from a finished build.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
@@ -28,13 +29,16 @@ type Session = Arc<tokio::sync::Mutex<BuildSession>>;
 pub struct AgentSandbox {
     agent: Agent,
     holds: ImageHolds,
+    instance: Uuid,
     sessions: Arc<Mutex<HashMap<BuildId, Session>>>,
 }
 
 impl AgentSandbox {
     /// Over one agent. Whoever runs the build releases its hold once the image it made is recorded, or nobody wants it.
-    pub fn new(agent: Agent, holds: ImageHolds) -> Self {
-        Self { agent, holds, sessions: Arc::default() }
+    ///
+    /// `instance` marks its containers as this database's.
+    pub fn new(agent: Agent, holds: ImageHolds, instance: Uuid) -> Self {
+        Self { agent, holds, instance, sessions: Arc::default() }
     }
 }
 
@@ -57,7 +61,8 @@ impl Sandbox for AgentSandbox {
     fn start(&self, spec: SandboxSpec) -> BoxFuture<'_, Result<BoxStream<'static, SandboxEvent>, SandboxError>> {
         Box::pin(async move {
             let build = spec.build;
-            let session: Session = Arc::new(tokio::sync::Mutex::new(self.agent.build(build_spec(spec)).await.map_err(refused)?));
+            let session: Session =
+                Arc::new(tokio::sync::Mutex::new(self.agent.build(build_spec(spec, self.instance)).await.map_err(refused)?));
             self.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(build, session.clone());
             let guard = EndsWithStream { sessions: self.sessions.clone(), build, finished: false };
             let events = futures_util::stream::unfold(Some((session, guard)), |state| async move {
@@ -116,10 +121,11 @@ impl Sandbox for AgentSandbox {
     }
 }
 
-fn build_spec(spec: SandboxSpec) -> wire::BuildSpec {
-    let labels: BTreeMap<String, String> = [("app", spec.app.to_string()), ("kind", "build".to_owned()), ("build", spec.build.to_string())]
-        .map(|(k, v)| (k.to_owned(), v))
-        .into();
+fn build_spec(spec: SandboxSpec, instance: Uuid) -> wire::BuildSpec {
+    let labels: BTreeMap<String, String> =
+        [("app", spec.app.to_string()), ("kind", "build".to_owned()), ("build", spec.build.to_string()), (INSTANCE, instance.to_string())]
+            .map(|(k, v)| (k.to_owned(), v))
+            .into();
     let id: ContainerId = build_container(spec.build);
     wire::BuildSpec {
         id,
@@ -128,6 +134,7 @@ fn build_spec(spec: SandboxSpec) -> wire::BuildSpec {
         user_block: UserBlock(spec.user_block),
         limits: Limits {
             memory_bytes: spec.limits.memory_bytes,
+            memory_quota_bytes: None,
             cpu_shares: spec.limits.cpu_shares,
             cpu_percent: None,
             pids: spec.limits.pids,
@@ -182,6 +189,7 @@ fn end(outcome: wire::BuildOutcome) -> SandboxEnd {
     let killed = outcome.killed.map(|reason| match reason {
         wire::KillReason::Time => Killed::Time,
         wire::KillReason::Disk => Killed::Disk,
+        wire::KillReason::Tree => Killed::Tree,
         wire::KillReason::HostDisk => Killed::HostDisk,
         wire::KillReason::Shim => Killed::Shim,
     });

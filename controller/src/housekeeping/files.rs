@@ -12,6 +12,50 @@ use landfall_model::AppId;
 
 use crate::reconcile::Shared;
 
+/// What carries the id of an app that is gone: a push that was under way when its app was purged makes the repository anew, a reader or a
+/// late line the log.
+pub(super) async fn strays(shared: &Shared) -> anyhow::Result<()> {
+    let config = &shared.config;
+    let places = [
+        (config.git_config().repositories, ".git"),
+        (config.logs_dir(), ""),
+        (config.release_output_dir(), ""),
+        (config.build_cache_dir(), ".json"),
+    ];
+    let mut listed = Vec::new();
+    for (dir, end) in places {
+        listed.extend(named_by_app(dir, end).await?);
+    }
+    let known: HashSet<AppId> = shared.store.app_ids(&shared.system).await?.into_iter().collect();
+    for (app, path) in listed.into_iter().filter(|(app, _)| !known.contains(app)) {
+        tracing::info!(app.id = %app, path = %path.display(), "removing what is left of an app that is gone");
+        blocking(move || remove(&path)).await?;
+    }
+    Ok(())
+}
+
+/// Files and directories named `<app id><end>`.
+async fn named_by_app(dir: PathBuf, end: &'static str) -> anyhow::Result<Vec<(AppId, PathBuf)>> {
+    blocking(move || {
+        let entries = match std::fs::read_dir(&dir) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.with_context(|| format!("reading {}", dir.display()))?,
+        };
+        let paths = entries.flatten().map(|entry| entry.path());
+        Ok(paths.filter_map(|path| Some((name(&path)?.strip_suffix(end)?.parse().ok()?, path))).collect())
+    })
+    .await
+}
+
+/// Never follows a link.
+fn remove(path: &Path) -> anyhow::Result<()> {
+    let is_dir = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
+    match if is_dir { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) } {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(|| format!("removing {}", path.display())),
+        _ => Ok(()),
+    }
+}
+
 /// Logs of builds: each app's newest stay.
 pub(super) async fn builds(shared: &Shared) -> anyhow::Result<()> {
     let listed = children(shared.config.build_config().builds).await?;
@@ -99,6 +143,24 @@ async fn remove_others(listed: Vec<PathBuf>, kept: HashSet<String>) -> anyhow::R
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn only_what_is_named_by_an_app_is_an_apps() {
+        let dir = tempfile::tempdir().unwrap();
+        let app = AppId::new();
+        for name in [format!("{app}.git"), format!(".{app}.git"), "other.git".to_owned(), app.to_string()] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        let found = named_by_app(dir.path().to_owned(), ".git").await.unwrap();
+        assert_eq!(found, [(app, dir.path().join(format!("{app}.git")))]);
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&found[0].1, &link).unwrap();
+        remove(&link).unwrap();
+        assert!(found[0].1.is_dir());
+        remove(&found[0].1).unwrap();
+        remove(&found[0].1).unwrap();
+        assert!(!found[0].1.exists());
+    }
 
     #[tokio::test]
     async fn only_what_has_an_id_goes() {

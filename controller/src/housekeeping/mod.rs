@@ -78,6 +78,7 @@ async fn sweep(shared: &Arc<Shared>) {
     let begun = std::time::Instant::now();
     told(past::expire(shared).await, "releases that nobody can go back to were not expired");
     told(images::collect(shared).await, "unused images were not removed");
+    told(files::strays(shared).await, "what destroyed apps left behind was not removed");
     told(files::builds(shared).await, "old builds' logs were not removed");
     told(files::outputs(shared).await, "old release phases' output was not removed");
     told(files::logs(shared).await, "the logs of dynos that are gone were not removed");

@@ -19,35 +19,39 @@ pub(super) async fn run(
     cancel: &CancellationToken,
 ) -> bool {
     let Attached { mut input, mut output } = attached;
-    // Two directions that never wait for each other: a process that does not read must not stop its output.
-    let (gone, client_gone) = tokio::sync::oneshot::channel::<()>();
+    // Two directions that never wait for each other: a process that does not read must not stop its output, nor hide that its client left.
     let upstream = tokio::spawn(async move {
         while let Some(word) = from_client.recv().await {
             if forward(&mut input, word).await.is_err() {
-                // The process no longer listens; what it still says is worth waiting for.
-                return std::future::pending().await;
+                break;
             }
         }
-        drop(gone);
     });
-    tokio::pin!(client_gone);
-    let ended = loop {
-        tokio::select! {
-            next = output.next() => match next {
-                Ok(Output::Stdout(bytes)) => if to_client.send(AttachOutput::Stdout(bytes)).await.is_err() { break false },
-                Ok(Output::Stderr(bytes)) => if to_client.send(AttachOutput::Stderr(bytes)).await.is_err() { break false },
+    let copied = async {
+        loop {
+            let item = match output.next().await {
+                Ok(Output::Stdout(bytes)) => AttachOutput::Stdout(bytes),
+                Ok(Output::Stderr(bytes)) => AttachOutput::Stderr(bytes),
                 Ok(Output::Exited(status)) => {
                     let _ = to_client.send(AttachOutput::Exit(status.code)).await;
-                    break true;
+                    return true;
                 }
                 Err(error) => {
                     tracing::debug!(error = %error, "an attached process was lost");
-                    break false;
+                    return false;
                 }
-            },
-            _ = &mut client_gone => break false,
-            () = cancel.cancelled() => break false,
+            };
+            if to_client.send(item).await.is_err() {
+                return false;
+            }
         }
+    };
+    let ended = tokio::select! {
+        // An end that was read counts, whoever left at the same moment.
+        biased;
+        ended = copied => ended,
+        () = to_client.closed() => false,
+        () = cancel.cancelled() => false,
     };
     upstream.abort();
     ended

@@ -21,24 +21,25 @@ use landfall_store::{BuildSource, ReleaseRef, RestartTarget, StoreError};
 use tokio::sync::mpsc;
 
 use self::attachments::{Attachments, Target};
-use crate::adapters::{Builds, Job};
+use crate::adapters::{Builds, Job, MOST_WAITING};
 use crate::reconcile::{Shared, Supervisor};
 
 /// The launcher inside every image: environment of the layers, then the command.
 pub(crate) const LAUNCHER: &str = "/cnb/lifecycle/launcher";
 
-/// Live things.
+/// Live things. Cheap to clone.
+#[derive(Clone)]
 pub struct Live {
     supervisor: Supervisor,
     builds: Arc<Builds>,
     attachments: Attachments,
-    readings: stats::Readings,
+    readings: Arc<stats::Readings>,
 }
 
 impl Live {
     /// Joins the parts.
     pub fn new(supervisor: Supervisor, builds: Arc<Builds>) -> Self {
-        Self { supervisor, builds, attachments: Attachments::default(), readings: stats::Readings::default() }
+        Self { supervisor, builds, attachments: Attachments::default(), readings: Arc::default() }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -58,7 +59,7 @@ impl Live {
 /// A failed question to the store.
 pub(crate) fn of_store(error: StoreError) -> PlatformError {
     match error {
-        StoreError::NotFound { what } => PlatformError::NotFound(format!("Couldn't find that {what}.")),
+        StoreError::NotFound { what } => PlatformError::NotFound(format!("Couldn't find that {what}; {}", error.hint())),
         error if error.is_transient() => {
             PlatformError::Unavailable("Landfall cannot reach its database now. Try again in a minute.".into())
         }
@@ -97,7 +98,10 @@ impl Platform for Live {
     }
 
     fn run(&self, app: AppId, spec: RunSpec) -> Answer<'_, Started> {
-        Box::pin(self.start_one_off(app, spec))
+        // A client that leaves takes its request with it: half a start would leave a dyno that nobody ends.
+        let live = self.clone();
+        let started = self.shared().tasks.spawn(async move { live.start_one_off(app, spec).await });
+        Box::pin(async move { started.await.map_err(|error| PlatformError::Internal(Box::new(error)))? })
     }
 
     fn exec(&self, app: AppId, dyno: DynoId, command: ExecCommand) -> Answer<'_, String> {
@@ -164,22 +168,29 @@ impl Platform for Live {
             let principal = store.principal_for_account(&self.shared().system, build.user).await.map_err(of_store)?;
             let scope = store.authorize(&principal, &landfall_store::AppIdentity::Id(app)).await.map_err(of_store)?;
             let id = BuildId::new();
+            let place = self.builds.queue(app, id, self.shared().cancel.child_token()).ok_or_else(|| {
+                PlatformError::Conflict(format!(
+                    "{MOST_WAITING} builds of this app wait already. See them with: landfall builds, and cancel one with: landfall builds:cancel"
+                ))
+            })?;
             let job = Job {
                 scope,
                 build: id,
-                address: None,
-                described: BuildSource { commit: build.version.clone(), description: None },
+                address: build.address,
+                described: BuildSource { commit: build.version.clone(), ..BuildSource::default() },
                 source: Source::Tarball { path: build.file.clone(), version: build.version },
             };
             let row = self.builds.create(&job).await.map_err(of_store)?;
-            let (builds, file, cancel) = (self.builds.clone(), build.file, self.shared().cancel.child_token());
+            let (builds, file) = (self.builds.clone(), build.file);
             self.shared().tasks.spawn(async move {
-                let turn = builds.turns().take(app, format!("build {id}"), |_| ()).await;
-                let lines: Lines = Arc::new(Nobody);
-                if let Err(refused) = builds.run(job, row, lines, cancel).await {
-                    tracing::info!(build.id = %id, reason = %refused, "a build failed");
+                let cancel = place.cancelled().clone();
+                // A build that is cancelled while it waits leaves the line; whoever cancelled it writes that down.
+                if let Some(_turn) = cancel.run_until_cancelled(builds.turns().take(app, format!("build {id}"), |_| ())).await {
+                    let lines: Lines = Arc::new(Nobody);
+                    if let Err(refused) = builds.run(job, row, lines, place).await {
+                        tracing::info!(build.id = %id, reason = %refused, "a build failed");
+                    }
                 }
-                drop(turn);
                 let _ = tokio::fs::remove_file(file).await;
             });
             Ok(id)
@@ -222,11 +233,8 @@ impl Platform for Live {
 
     fn git_ssh_url(&self, app: &AppName) -> String {
         let config = &self.shared().config;
-        let public = config.public_url();
-        let host = public.split_once("://").map_or(public.as_str(), |(_, rest)| rest);
-        let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
         let port = config.ssh_listen.map_or(2222, |listen| listen.port());
-        format!("ssh://git@{host}:{port}/{app}.git")
+        format!("ssh://git@{}:{port}/{app}.git", config.public_host())
     }
 
     fn app_host(&self, app: &AppName) -> Hostname {

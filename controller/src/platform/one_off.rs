@@ -23,7 +23,8 @@ impl Live {
             )
         };
         let desired = shared.store.desired(&shared.system, app).await.map_err(of_store)?.filter(|app| app.destroyed_at.is_none());
-        let desired: DesiredApp = desired.ok_or_else(|| PlatformError::NotFound("Couldn't find that app.".into()))?;
+        let desired: DesiredApp =
+            desired.ok_or_else(|| PlatformError::NotFound("Couldn't find that app. See your apps with: landfall apps".into()))?;
         let current = desired.current.as_ref().ok_or_else(nothing)?;
         let mut launch = Launch::of(current, desired.user_block).ok_or_else(nothing)?;
         for (key, value) in &spec.env {
@@ -56,7 +57,7 @@ impl Live {
         handle.expect(&shared, &key, labels, spec.attach);
         let line = format!("Starting process with command `{}` by user {}", spec.command, spec.user_email);
         shared.logs.platform(app, &dyno.to_string(), &[line]);
-        match shared.agent.start(wanted).await {
+        match shared.start(wanted).await {
             Ok(info) => shared.cache.insert(info),
             Err(error) => {
                 handle.forget(&key);

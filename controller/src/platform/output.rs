@@ -103,10 +103,9 @@ pub(super) fn release(shared: Arc<Shared>, app: AppId, release: ReleaseId, statu
         follow: Option<Follow>,
         ended: bool,
     }
-    let follow = follow.ok();
-    let news = follow.as_ref().map_or(News::None, News::of);
+    let news = News::of(&follow);
     let wakes = Wakes { changes: AppChanges::of(&shared, app), shared, news };
-    let tail = Tail { wakes, follow, ended: false };
+    let tail = Tail { wakes, follow: Some(follow), ended: false };
     let pieces = futures_util::stream::unfold(tail, move |mut tail| async move {
         loop {
             let lines = match tail.follow.as_mut()?.poll() {

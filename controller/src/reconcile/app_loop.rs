@@ -6,6 +6,8 @@ use std::time::Duration;
 use landfall_deploy::{Observed, Plan, StopReason, plan};
 use landfall_store::{DesiredApp, StoreError};
 
+use super::labels::INSTANCE;
+use super::routes::Epoch;
 use super::shared::{AppHandle, Shared};
 use super::{announce, crashes, desired, perform, purge, status};
 
@@ -53,7 +55,7 @@ async fn round(shared: &Arc<Shared>, handle: &Arc<AppHandle>) -> Result<Round, S
     }
     crashes::recall(shared, handle).await?;
     announce::releases(shared, handle, &app).await?;
-    let (observed, plan, status) = look(shared, handle, &app);
+    let (observed, plan, status, epoch) = look(shared, handle, &app);
     if status.live
         && let Some(version) = status.target
     {
@@ -72,21 +74,22 @@ async fn round(shared: &Arc<Shared>, handle: &Arc<AppHandle>) -> Result<Round, S
     for step in plan.steps {
         perform::step(shared, handle, &app, step);
     }
-    shared.routes.planned(handle.app);
+    shared.routes.planned(handle.app, epoch);
     Ok(Round::Again(wake_at))
 }
 
-fn look(shared: &Shared, handle: &AppHandle, app: &DesiredApp) -> (Observed, Plan, status::AppStatus) {
+fn look(shared: &Shared, handle: &AppHandle, app: &DesiredApp) -> (Observed, Plan, status::AppStatus, Epoch) {
     let desired = desired::desired(app, &shared.config.deploy);
     let containers = shared.cache.of(handle.app);
     let mut memory = handle.memory();
-    let observed = memory.observe(&containers, shared.routes.view(handle.app), &desired, &shared.clock);
+    let (router, epoch) = shared.routes.view(handle.app);
+    let observed = memory.observe(&containers, router, &desired, &shared.clock);
     let plan = plan(&desired, &observed, shared.clock.now());
     let status = status::status(&desired, &observed, &memory);
     if status.live {
         memory.rush.live();
     }
-    (observed, plan, status)
+    (observed, plan, status, epoch)
 }
 
 /// A client is attached through the server. After a restart of the server it is gone for good, so its dyno gets SIGTERM.
@@ -100,10 +103,20 @@ fn end_abandoned(shared: &Arc<Shared>, handle: &Arc<AppHandle>) {
     }
 }
 
-/// Containers marked with an app nobody knows: they are nobody's, so they go.
+/// Containers of this database, marked with an app it does not know: they are nobody's, so they go. Those that do not say whose they are may be
+/// of a database that is only not here now: they stay.
 async fn orphans(shared: &Shared, handle: &AppHandle) -> Round {
     shared.routes.remove(handle.app);
     for info in shared.cache.of(handle.app) {
+        if !info.labels.contains_key(INSTANCE) {
+            if shared.cache.first_sight(&info.id) {
+                tracing::warn!(
+                    container.id = %info.id, app.id = %handle.app,
+                    "a container of an app that does not exist does not say whose it is; it is left alone. End it with: landfall down"
+                );
+            }
+            continue;
+        }
         tracing::warn!(container.id = %info.id, app.id = %handle.app, "removing a container of an app that does not exist");
         match shared.agent.remove(&info.id).await {
             Ok(()) => shared.cache.forget(&info.id),

@@ -1,8 +1,8 @@
 //! What the agent last said of every container, kept fresh by its watch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use landfall_model::AppId;
@@ -10,26 +10,36 @@ use landfall_runtime::client::Agent;
 use landfall_runtime_wire::{ContainerEvent, ContainerId, ContainerInfo};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use super::labels::app_of;
+use super::labels::{INSTANCE, app_of};
 use crate::wait::News;
 
 /// Pauses between looks for an agent that is away double from the first to the last; its socket's appearing starts anew.
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
-/// The last word on every container. While the agent is away nothing is known: [`Cache::is_live`] is false.
+/// The last word on every container of this database; those of another one are told of once and then left alone. While the agent is away nothing is known: [`Cache::is_live`] is false.
 #[derive(Debug)]
 pub struct Cache {
+    instance: String,
     containers: RwLock<BTreeMap<ContainerId, ContainerInfo>>,
+    /// Of whom it was said already that they are not ours.
+    strangers: Mutex<BTreeSet<ContainerId>>,
     live: watch::Sender<bool>,
     changes: broadcast::Sender<Option<AppId>>,
 }
 
 impl Cache {
     /// Knows nothing yet.
-    pub fn new() -> Self {
-        Self { containers: RwLock::default(), live: watch::Sender::new(false), changes: broadcast::Sender::new(1024) }
+    pub fn new(instance: Uuid) -> Self {
+        Self {
+            instance: instance.to_string(),
+            containers: RwLock::default(),
+            strangers: Mutex::default(),
+            live: watch::Sender::new(false),
+            changes: broadcast::Sender::new(1024),
+        }
     }
 
     /// Whether the agent is there.
@@ -122,10 +132,11 @@ impl Cache {
         let mut containers = self.containers.write().unwrap_or_else(PoisonError::into_inner);
         let app = match event {
             ContainerEvent::Snapshot { containers: all } => {
-                *containers = all.into_iter().map(|info| (info.id.clone(), info)).collect();
+                *containers = all.into_iter().filter(|info| !self.is_foreign(info)).map(|info| (info.id.clone(), info)).collect();
                 self.live.send_replace(true);
                 None
             }
+            ContainerEvent::Changed { container } if self.is_foreign(&container) => return,
             ContainerEvent::Changed { container } => {
                 let app = app_of(&container);
                 containers.insert(container.id.clone(), container);
@@ -137,13 +148,56 @@ impl Cache {
         let _ = self.changes.send(app);
     }
 
+    /// Whether a container is another database's.
+    fn is_foreign(&self, info: &ContainerInfo) -> bool {
+        let foreign = info.labels.get(INSTANCE).is_some_and(|instance| *instance != self.instance);
+        if foreign && self.first_sight(&info.id) {
+            tracing::warn!(
+                container.id = %info.id,
+                instance = info.labels.get(INSTANCE),
+                "a container belongs to another Landfall database; it is left alone. If that database is gone, end its containers with: landfall down"
+            );
+        }
+        foreign
+    }
+
+    /// Whether a container that is not to be touched is seen for the first time.
+    pub(super) fn first_sight(&self, id: &ContainerId) -> bool {
+        self.strangers.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone())
+    }
+
     fn read<T>(&self, look: impl FnOnce(&BTreeMap<ContainerId, ContainerInfo>) -> T) -> T {
         look(&self.containers.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Default for Cache {
-    fn default() -> Self {
-        Self::new()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use landfall_runtime_wire::ContainerState;
+
+    #[test]
+    fn containers_of_another_database_are_nobodys_business() {
+        let cache = Cache::new(Uuid::from_u128(1));
+        let app = AppId::new();
+        let info = |name: &str, instance: Option<u128>| {
+            let instance = instance.map(|id| (INSTANCE.to_owned(), Uuid::from_u128(id).to_string()));
+            ContainerInfo {
+                id: super::super::labels::container_id(name.to_owned()),
+                labels: [("app".to_owned(), app.to_string())].into_iter().chain(instance).collect(),
+                state: ContainerState::Ready,
+                ip: None,
+                other_listeners: vec![],
+                started_at_ms: 0,
+                changed_at_ms: 0,
+                started_uptime_ms: 0,
+                changed_uptime_ms: 0,
+            }
+        };
+        let all = vec![info("d-ours", Some(1)), info("d-old", None), info("d-theirs", Some(2))];
+        cache.take(ContainerEvent::Snapshot { containers: all });
+        cache.take(ContainerEvent::Changed { container: info("d-theirs-too", Some(2)) });
+        let known: Vec<String> = cache.of(app).iter().map(|info| info.id.to_string()).collect();
+        assert_eq!(known, ["d-old", "d-ours"]);
     }
 }

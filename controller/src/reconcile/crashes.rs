@@ -10,8 +10,8 @@ use landfall_model::DynoName;
 use landfall_store::{CrashRecord, PastCrash, StoreError};
 
 use super::clock::Clock;
-use super::perform::explain;
 use super::shared::{AppHandle, Shared};
+use crate::explain;
 
 /// Takes back what an earlier server remembered; once for each loop.
 pub(super) async fn recall(shared: &Shared, handle: &AppHandle) -> Result<(), StoreError> {
@@ -48,6 +48,7 @@ pub(super) fn note(shared: &Arc<Shared>, handle: &Arc<AppHandle>, dyno: DynoName
 fn to_past(crash: &Crash, clock: &Clock) -> PastCrash {
     PastCrash {
         at_unix_ms: clock.unix_ms(crash.at),
+        at_uptime: clock.boot_time(crash.at),
         release: crash.release,
         fingerprint: crash.fingerprint.clone(),
         generation: crash.generation,
@@ -58,7 +59,7 @@ fn to_past(crash: &Crash, clock: &Clock) -> PastCrash {
 
 fn from_past(past: PastCrash, clock: &Clock) -> Crash {
     Crash {
-        at: clock.at_unix_ms(past.at_unix_ms),
+        at: past.at_uptime.as_ref().and_then(|at| clock.at_boot_time(at)).unwrap_or_else(|| clock.at_unix_ms(past.at_unix_ms)),
         release: past.release,
         fingerprint: past.fingerprint,
         generation: past.generation,
@@ -70,6 +71,7 @@ fn from_past(past: PastCrash, clock: &Clock) -> Crash {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use landfall_store::BootTime;
 
     #[test]
     fn a_crash_is_as_old_after_a_restart() {
@@ -82,9 +84,15 @@ mod tests {
             size: landfall_model::DynoSize::default(),
             up_for: Some(Duration::from_millis(1500)),
         };
-        let back = from_past(to_past(&crash, &clock), &Clock::new());
-        let age = Clock::new().now().saturating_sub(back.at);
-        assert!(age.abs_diff(Duration::from_secs(90)) < Duration::from_secs(2), "{age:?}");
-        assert_eq!(back, Crash { at: back.at, ..crash });
+        let past = to_past(&crash, &clock);
+        let set_forward = PastCrash { at_unix_ms: past.at_unix_ms - 86_400_000, ..past.clone() };
+        let after_a_boot =
+            PastCrash { at_uptime: past.at_uptime.clone().map(|at| BootTime { boot: "another".into(), ..at }), ..past.clone() };
+        for past in [past, set_forward, after_a_boot] {
+            let back = from_past(past, &Clock::new());
+            let age = Clock::new().now().saturating_sub(back.at);
+            assert!(age.abs_diff(Duration::from_secs(90)) < Duration::from_secs(2), "{age:?}");
+            assert_eq!(back, Crash { at: back.at, ..crash.clone() });
+        }
     }
 }

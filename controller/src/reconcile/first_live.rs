@@ -9,9 +9,9 @@ use landfall_store::{DesiredApp, Postdeploy};
 use super::desired::postdeploy_command;
 use super::labels::{Kind, Labels};
 use super::memory::{Busy, id_of};
-use super::perform::explain;
 use super::shared::{AppHandle, Shared};
 use super::spec::{Launch, container_spec};
+use crate::explain;
 use crate::platform::LAUNCHER;
 use crate::wait::before_retry;
 
@@ -69,7 +69,7 @@ async fn begin(shared: &Arc<Shared>, handle: &Arc<AppHandle>, launch: &Launch, k
     shared.logs.platform(handle.app, &name, &[format!("Starting process with command `{}`", labels.command)]);
     let mut spec = container_spec(id_of(key), launch, labels, shared.logs.dir(handle.app), shared.config.deploy.port);
     spec.args = vec![LAUNCHER.to_owned(), labels.command.clone()];
-    match shared.agent.start(spec).await {
+    match shared.start(spec).await {
         Ok(info) => shared.cache.insert(info),
         Err(error) => {
             tracing::error!(app.id = %handle.app, error = explain(&error), "a postdeploy script could not be started");

@@ -88,6 +88,9 @@ impl Labels {
     }
 }
 
+/// Whose container it is: the database that its app is in. Containers of before this mark have none.
+pub(crate) const INSTANCE: &str = "instance";
+
 /// The app a container is marked with, whatever else is wrong with its marks.
 pub(crate) fn app_of(info: &ContainerInfo) -> Option<AppId> {
     info.labels.get("app")?.parse().ok()
@@ -129,6 +132,8 @@ mod tests {
             other_listeners: vec![],
             started_at_ms: 0,
             changed_at_ms: 0,
+            started_uptime_ms: 0,
+            changed_uptime_ms: 0,
         };
         assert_eq!(Labels::read(&info), Some(labels));
         assert_eq!(Labels::read(&ContainerInfo { labels: BTreeMap::new(), ..info }), None);

@@ -65,6 +65,8 @@ pub(crate) struct Memory {
     /// What an earlier server wrote down of crashes is taken back.
     pub(crate) recalled: bool,
     pub(crate) failures: Vec<Failure>,
+    /// How often the agent refused to start a release phase.
+    pub(crate) refused: BTreeMap<ReleaseVersion, u32>,
     /// One-off dynos of an earlier server whose clients cannot come back.
     pub(crate) abandoned: Vec<ContainerKey>,
     /// The newest release whose making is in the log.
@@ -204,10 +206,10 @@ impl Seen {
                 .unwrap_or_else(jiff::Timestamp::now);
         }
         if state == ContainerState::Ready {
-            self.up_since.get_or_insert_with(|| clock.at_unix_ms(info.changed_at_ms));
+            self.up_since.get_or_insert_with(|| clock.at(info.changed_uptime_ms, info.changed_at_ms));
         }
         if state == ContainerState::Stopping && self.stopping.is_none() {
-            self.stopping = Some(Stopping { since: clock.at_unix_ms(info.changed_at_ms), grace, reason: None });
+            self.stopping = Some(Stopping { since: clock.at(info.changed_uptime_ms, info.changed_at_ms), grace, reason: None });
         }
     }
 }
@@ -233,13 +235,16 @@ fn adopt(labels: Labels, info: &ContainerInfo, desired: &Desired, clock: &Clock,
         ContainerState::Ready if !checked => Told::Up,
         _ => Told::Starting,
     };
-    Seen { started_at: clock.at_unix_ms(info.started_at_ms), told, ..Seen::new(labels, clock.now()) }
+    Seen { started_at: clock.at(info.started_uptime_ms, info.started_at_ms), told, ..Seen::new(labels, clock.now()) }
 }
 
 fn state(state: ContainerState, seen: &Seen, now: Duration) -> State {
     let reason = seen.stopping.as_ref().and_then(|stopping| stopping.reason.clone());
     match (state, &seen.stopping) {
-        (ContainerState::Exited(status), _) => State::Exited { code: status.code, oom: status.oom, reason },
+        (ContainerState::Exited(status), stopping) => {
+            let late = stopping.as_ref().is_some_and(|stopping| now >= stopping.since + stopping.grace);
+            State::Exited { code: status.code, oom: status.oom, reason, late }
+        }
         (_, Some(stopping)) => State::Stopping { since: stopping.since, grace: stopping.grace, reason },
         (ContainerState::Starting, None) => State::Starting,
         (ContainerState::Ready, None) => State::Ready,
@@ -317,6 +322,8 @@ mod tests {
             other_listeners: vec![],
             started_at_ms: changed_at_ms,
             changed_at_ms,
+            started_uptime_ms: 0,
+            changed_uptime_ms: 0,
         }
     }
 
@@ -331,6 +338,22 @@ mod tests {
         let seen = memory.seen.values().next().unwrap();
         assert_eq!(seen.changed_at.as_millisecond().cast_unsigned(), an_hour_ago);
         assert_eq!(memory.releases(), [ReleaseVersion(3)].into());
+    }
+
+    #[test]
+    fn a_clock_that_was_set_makes_no_dyno_older() {
+        let clock = Clock::new();
+        let second = Duration::from_secs(1);
+        let uptime = landfall_runtime::uptime_ms();
+        for set in [Duration::from_hours(24), Duration::from_hours(48)] {
+            // Asked for when the clock said something else.
+            let wall = clock.unix_ms(clock.now() + Duration::from_hours(24)).saturating_sub(set.as_millis() as u64);
+            let mut memory = Memory::default();
+            let info = ContainerInfo { started_uptime_ms: uptime, changed_uptime_ms: uptime, ..info(ContainerState::Starting, wall) };
+            let observed = memory.observe(&[info], RouterView::Away, &desired(), &clock);
+            let age = clock.now().saturating_sub(observed.containers[0].started_at);
+            assert!(age < second, "{age:?}");
+        }
     }
 
     #[test]
@@ -351,7 +374,7 @@ mod tests {
         let (quiet, limit) = (settings.quiet, settings.quiet_limit);
         let at = |ms| Duration::from_secs(1000) + Duration::from_millis(ms);
         let mut rush = Rush::default();
-        let mut sees = |rush: &mut Rush, version, ms| rush.until(Some(ReleaseVersion(version)), &settings, at(ms));
+        let sees = |rush: &mut Rush, version, ms| rush.until(Some(ReleaseVersion(version)), &settings, at(ms));
         assert_eq!(sees(&mut rush, 1, 0), None, "a server that starts is in no hurry");
         rush.live();
         assert_eq!(sees(&mut rush, 2, 10), None, "the first change starts at once");

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landfall_deploy::{ContainerKey, Crash, Drain, Health, Probe, ProbeId, ProbeKind, Step, StopReason, Told, remember_crash};
+use landfall_failpoint::failpoint;
+use landfall_model::chain as explain;
 use landfall_model::{DynoId, DynoName, ReleaseStatus, ReleaseVersion};
 use landfall_store::{DesiredApp, ReleaseOutcome, ReleaseRef};
 
@@ -23,7 +25,9 @@ pub(super) fn step(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredA
         Step::FirstLive { version } => first_live::record(shared, handle, app, version),
         Step::FinishPostdeploy { end } => first_live::finish(shared, handle, app, end),
         Step::Report { key, dyno, told, lines, crash } => {
+            failpoint("server.report.before");
             shared.logs.platform(handle.app, &dyno.to_string(), &lines);
+            failpoint("server.report.written");
             let mut memory = handle.memory();
             if let Some(seen) = memory.seen.get_mut(&key) {
                 seen.told = told;
@@ -100,13 +104,17 @@ fn start(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredApp, mut la
             let line = format!("Starting process with command `{}`", labels.command);
             shared.logs.platform(handle.app, &labels.dyno.to_string(), &[line]);
             let spec = container_spec(id_of(&key), &launch, &labels, shared.logs.dir(handle.app), shared.config.deploy.port);
-            shared.agent.start(spec).await.map_err(|error| match error.fault_code() {
+            failpoint("server.start.before");
+            shared.start(spec).await.map_err(|error| match error.fault_code() {
                 Some(_) => NotStarted::Refused(explain(&error)),
                 None => NotStarted::AgentLost(explain(&error)),
             })
         };
         match result.await {
-            Ok(info) => shared.cache.insert(info),
+            Ok(info) => {
+                failpoint("server.start.done");
+                shared.cache.insert(info);
+            }
             // Something newer took its place while it started: that it did not come to run is as wanted.
             Err(NotStarted::Refused(why)) if handle.is_stopping(&key) => {
                 tracing::debug!(app.id = %handle.app, dyno.name = %labels.dyno, error = why, "a dyno was stopped while it started");
@@ -116,7 +124,10 @@ fn start(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredApp, mut la
             Err(NotStarted::AgentLost(why)) => {
                 tracing::warn!(app.id = %handle.app, dyno.name = %labels.dyno, error = why, "the agent was lost while a dyno started; looking again");
                 before_retry(&shared).await;
-                handle.forget(&key);
+                // It may run: then the agent that is back has told of it, and what is known of it stays known.
+                if shared.cache.get(&id_of(&key)).is_none() {
+                    handle.forget(&key);
+                }
             }
         }
         handle.wake();
@@ -198,6 +209,7 @@ fn stop(shared: &Arc<Shared>, handle: &Arc<AppHandle>, key: &ContainerKey, dyno:
     shared.logs.platform(handle.app, &dyno.to_string(), &lines);
     let (shared, handle, key) = (shared.clone(), handle.clone(), key.clone());
     shared.tasks.clone().spawn(async move {
+        failpoint("server.stop.before");
         if let Err(error) = shared.agent.stop(&id_of(&key), grace).await {
             tracing::warn!(app.id = %handle.app, container.id = %key.0, error = %error, "a dyno was not stopped; trying again");
             before_retry(&shared).await;
@@ -208,6 +220,7 @@ fn stop(shared: &Arc<Shared>, handle: &Arc<AppHandle>, key: &ContainerKey, dyno:
                 seen.stopping = None;
             }
         }
+        failpoint("server.stop.done");
         handle.memory().busy.remove(&Busy::Stop(key));
         handle.wake();
     });
@@ -268,7 +281,9 @@ fn drain(shared: &Arc<Shared>, handle: &Arc<AppHandle>, key: ContainerKey) {
     drop(memory);
     let (shared, handle) = (shared.clone(), handle.clone());
     shared.tasks.clone().spawn(async move {
+        failpoint("server.drain.before");
         let answer = shared.routes.client().drain(key.0.clone(), shared.config.deploy.drain_limit).await;
+        failpoint("server.drain.done");
         let mut memory = handle.memory();
         if let Some(seen) = memory.seen.get_mut(&key) {
             seen.drain = if answer.is_ok() { Drain::Done } else { Drain::NotAsked };
@@ -285,8 +300,12 @@ fn remove(shared: &Arc<Shared>, handle: &Arc<AppHandle>, key: ContainerKey) {
     }
     let (shared, handle) = (shared.clone(), handle.clone());
     shared.tasks.clone().spawn(async move {
+        failpoint("server.remove.before");
         match shared.agent.remove(&id_of(&key)).await {
-            Ok(()) => shared.cache.forget(&id_of(&key)),
+            Ok(()) => {
+                failpoint("server.remove.done");
+                shared.cache.forget(&id_of(&key));
+            }
             Err(error) => {
                 tracing::warn!(app.id = %handle.app, container.id = %key.0, error = %error, "an ended container was not removed; trying again");
                 before_retry(&shared).await;
@@ -305,8 +324,10 @@ fn check(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredApp, key: C
     let host = format!("{}.{}", app.name, shared.config.platform_domain);
     let (shared, handle) = (shared.clone(), handle.clone());
     shared.tasks.clone().spawn(async move {
+        failpoint("server.health.before");
         let address = std::net::SocketAddr::from((ip, shared.config.deploy.port));
         let result = health::check(address, &host, &probe).await;
+        failpoint("server.health.done");
         let mut memory = handle.memory();
         if let Some(seen) = memory.seen.get_mut(&key) {
             let probed = seen.health.of_mut(id);
@@ -333,29 +354,17 @@ fn finish_release(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredAp
     }
     let (shared, handle, release) = (shared.clone(), handle.clone(), pending.release.clone());
     shared.tasks.clone().spawn(async move {
+        failpoint("server.release-phase.ended");
         release_phase::finished(&shared, &release);
         let outcome = if status == ReleaseStatus::Succeeded { ReleaseOutcome::Succeeded } else { ReleaseOutcome::Failed };
         if let Err(error) = shared.store.release_finish(&shared.system.app(handle.app), release.id, outcome).await {
             tracing::warn!(app.id = %handle.app, release.version = %version, error = %error, "a release phase's end was not recorded; trying again");
             before_retry(&shared).await;
         }
+        failpoint("server.release-phase.recorded");
         handle.memory().busy.remove(&Busy::FinishRelease(version));
         handle.wake();
     });
-}
-
-/// An error with all its causes, in one line.
-pub(crate) fn explain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// Makes a container id from a dyno's id.

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use landfall_failpoint::failpoint;
 use landfall_store::{DesiredApp, StoreError};
 
 use super::shared::Shared;
 
 /// Removes what lies on disk, then the last row.
 pub(super) async fn app(shared: &Shared, app: &DesiredApp) -> Result<(), StoreError> {
+    failpoint("server.purge.before");
     shared.routes.remove(app.id);
     let config = &shared.config;
     for build in shared.store.build_list(&shared.system.app(app.id), u32::MAX).await.unwrap_or_default() {
@@ -19,7 +21,9 @@ pub(super) async fn app(shared: &Shared, app: &DesiredApp) -> Result<(), StoreEr
     if let Err(error) = shared.logs.remove(app.id) {
         tracing::warn!(app.id = %app.id, error = %error, "the log of a destroyed app could not be removed");
     }
+    failpoint("server.purge.files-gone");
     shared.store.app_purge(&shared.system, app.id).await?;
+    failpoint("server.purge.done");
     shared.litter.notify_one();
     Ok(())
 }

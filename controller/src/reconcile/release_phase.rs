@@ -1,21 +1,24 @@
 //! The release phase: its container, and its output, which is kept for `releases:output`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use landfall_deploy::ContainerKey;
-use landfall_logs::{Filter, Reader};
+use landfall_failpoint::failpoint;
+use landfall_logs::{Filter, LogIdentity, Reader, SegmentWriter, SourceFilter};
 use landfall_model::{AppId, DynoName, DynoSize, ProcessType, ReleaseId, ReleaseVersion};
-use landfall_store::{DesiredApp, Release};
+use landfall_store::{DesiredApp, Release, ReleaseOutcome};
 
 use super::labels::{Kind, Labels};
 use super::memory::{Busy, id_of};
-use super::perform::explain;
 use super::shared::{AppHandle, Shared};
 use super::spec::{Launch, container_spec};
 use crate::config::ServerConfig;
+use crate::explain;
 use crate::wait::before_retry;
 
+/// A release phase that the agent refused to start this often has failed.
+const TRIES: u32 = 5;
 /// Most lines of a release phase that are copied to the app's log.
 const LINES: usize = 10_000;
 
@@ -45,21 +48,37 @@ pub(super) fn run(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredAp
     };
     handle.memory().expect(key.clone(), labels.clone(), shared.clock.now());
     let dir = output_dir(&shared.config, handle.app, pending.release.id);
-    let (shared, handle) = (shared.clone(), handle.clone());
+    let (shared, handle, release) = (shared.clone(), handle.clone(), pending.release.clone());
     shared.tasks.clone().spawn(async move {
         let line = format!("Starting process with command `{}`", labels.command);
         shared.logs.platform(handle.app, &labels.dyno.to_string(), &[line]);
         let spec = container_spec(id_of(&key), &launch, &labels, dir.clone(), shared.config.deploy.port);
         let made = crate::app_log::log_dir(&dir).map_err(|error| format!("making {}: {error}", dir.display()));
         let started = match made {
-            Ok(()) => shared.agent.start(spec).await.map_err(|error| explain(&error)),
-            Err(error) => Err(error),
+            Ok(()) => {
+                failpoint("server.release-phase.before");
+                shared.start(spec).await.map_err(|error| (error.fault_code().is_some(), explain(&error)))
+            }
+            Err(error) => Err((true, error)),
         };
         match started {
-            Ok(info) => shared.cache.insert(info),
-            Err(error) => {
-                tracing::error!(app.id = %handle.app, release.version = %version, error, "a release phase could not be started; trying again");
-                before_retry(&shared).await;
+            Ok(info) => {
+                failpoint("server.release-phase.started");
+                shared.cache.insert(info);
+            }
+            Err((refused, error)) => {
+                tracing::error!(app.id = %handle.app, release.version = %version, error, "a release phase could not be started");
+                let tries = {
+                    let mut memory = handle.memory();
+                    let tries = memory.refused.entry(version).or_default();
+                    *tries += u32::from(refused);
+                    *tries
+                };
+                if tries < TRIES {
+                    before_retry(&shared).await;
+                } else {
+                    give_up(&shared, &release, &dir, &error).await;
+                }
                 let mut memory = handle.memory();
                 memory.starting.remove(&key);
                 memory.seen.remove(&key);
@@ -70,13 +89,38 @@ pub(super) fn run(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredAp
     });
 }
 
-/// Copies its output to the app's log, where people look first.
+/// It cannot be started: the release has failed, and its output says why. What ran before runs on.
+async fn give_up(shared: &Shared, release: &Release, dir: &Path, why: &str) {
+    let words = format!("Error R99 (Platform error) -> The release phase could not be started: {why}");
+    let told = LogIdentity::new("heroku", &format!("release.{}", release.version.0))
+        .map_err(|error| error.to_string())
+        .and_then(|identity| SegmentWriter::open(dir, "platform", identity).map_err(|error| explain(&error)))
+        .and_then(|mut log| {
+            log.append(jiff::Timestamp::now(), words.as_bytes()).and_then(|()| log.flush()).map_err(|error| explain(&error))
+        });
+    if let Err(error) = told {
+        tracing::warn!(app.id = %release.app, error, "why a release failed is not in its output");
+    }
+    finished(shared, release);
+    let failed = shared.store.release_finish(&shared.system.app(release.app), release.id, ReleaseOutcome::Failed).await;
+    if let Err(error) = failed {
+        tracing::warn!(app.id = %release.app, error = explain(&error), "a failed release was not recorded; trying again");
+        before_retry(shared).await;
+    }
+}
+
+/// Copies its output to the app's log, where people look first. What an earlier server copied before it was killed is not copied again.
 pub(super) fn finished(shared: &Shared, release: &Release) {
-    let reader = Reader::new(&output_dir(&shared.config, release.app, release.id));
-    match reader.last(LINES, &Filter::default()) {
-        Ok((lines, _)) => {
-            let name = format!("release.{}", release.version.0);
-            let texts: Vec<&str> = lines.iter().map(landfall_logs::Line::text).collect();
+    let name = format!("release.{}", release.version.0);
+    let copied = Filter { source: Some(SourceFilter::App), dyno: Some(name.clone()) };
+    let read = || {
+        let (lines, _) = Reader::new(&output_dir(&shared.config, release.app, release.id)).last(LINES, &Filter::default())?;
+        let (copied, _) = Reader::new(&shared.logs.dir(release.app)).last(LINES, &copied)?;
+        Ok::<_, landfall_logs::LogError>((lines, copied.len()))
+    };
+    match read() {
+        Ok((lines, copied)) => {
+            let texts: Vec<&str> = lines.iter().skip(copied).map(landfall_logs::Line::text).collect();
             shared.logs.append(release.app, "app", &name, &texts);
         }
         Err(error) => tracing::warn!(app.id = %release.app, error = %error, "a release phase's output could not be read"),

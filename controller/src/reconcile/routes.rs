@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use landfall_deploy::{ContainerKey, RouteMode, RouterView, Routes};
+use landfall_failpoint::failpoint;
 use landfall_model::AppId;
 use landfall_router::control::{AppRoutes, Backend, Client, Mode, Table};
 use landfall_store::DesiredApp;
@@ -49,10 +50,16 @@ struct Inner {
     frames: HashMap<AppId, AppRoutes>,
     /// The supervisor has made a loop for every app there is.
     listed: bool,
-    /// Loops that have planned since the connection started anew.
+    /// Counts the router's comings and goings.
+    epoch: u64,
+    /// Loops that have planned in this epoch.
     planned: HashSet<AppId>,
     generation: u64,
 }
+
+/// A time in which the router neither came nor went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Epoch(u64);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
@@ -77,13 +84,15 @@ impl RouteTable {
         &self.client
     }
 
-    /// What the plan may believe.
-    pub(super) fn view(&self, app: AppId) -> RouterView {
+    /// What the plan may believe, and when: see [`Self::planned`].
+    pub(super) fn view(&self, app: AppId) -> (RouterView, Epoch) {
         let inner = self.lock();
-        if inner.away {
-            return RouterView::Away;
-        }
-        RouterView::Here { acknowledged: inner.acknowledged.get(&app).map(|entry| entry.routes.clone()) }
+        let view = if inner.away {
+            RouterView::Away
+        } else {
+            RouterView::Here { acknowledged: inner.acknowledged.get(&app).map(|entry| entry.routes.clone()) }
+        };
+        (view, Epoch(inner.epoch))
     }
 
     /// Keeps an app's name, hosts and log up to date, whatever its dynos do.
@@ -136,10 +145,11 @@ impl RouteTable {
         }
     }
 
-    /// An app's loop has planned: its wish (or having none) counts.
-    pub(super) fn planned(&self, app: AppId) {
+    /// An app's loop has planned with what it saw in this epoch: its wish (or having none) counts. While the router is away nobody wishes anything,
+    /// so a plan from then says nothing about the table that the router gets when it is back.
+    pub(super) fn planned(&self, app: AppId, epoch: Epoch) {
         let mut inner = self.lock();
-        if !inner.initialised && inner.planned.insert(app) {
+        if !inner.initialised && !inner.away && epoch == Epoch(inner.epoch) && inner.planned.insert(app) {
             self.changed.notify_one();
         }
     }
@@ -184,8 +194,15 @@ impl RouteTable {
                     continue;
                 }
                 () = tokio::time::sleep_until(look_at) => match self.client.sync().await {
-                    Ok(()) => {
-                        if std::mem::replace(&mut self.lock().away, false) {
+                    Ok(in_force) => {
+                        // Its table may be of a time when the clock said more than now.
+                        let was_away = {
+                            let mut inner = self.lock();
+                            inner.generation = inner.generation.max(in_force);
+                            inner.epoch += u64::from(inner.away);
+                            std::mem::replace(&mut inner.away, false)
+                        };
+                        if was_away {
                             tracing::info!("the router is back");
                             waiting_since = tokio::time::Instant::now();
                             wake_all(&shared);
@@ -211,9 +228,9 @@ impl RouteTable {
     fn lost(&self, shared: &Arc<Shared>, error: &landfall_router::control::ClientError) {
         let mut inner = self.lock();
         let was_away = inner.away;
-        let generation = inner.generation;
+        let (generation, epoch) = (inner.generation, inner.epoch + 1);
         let frames = std::mem::take(&mut inner.frames);
-        *inner = Inner { away: true, listed: inner.listed, generation, frames, ..Inner::default() };
+        *inner = Inner { away: true, listed: inner.listed, generation, epoch, frames, ..Inner::default() };
         drop(inner);
         self.confirmed.send_replace(());
         if !was_away {
@@ -240,7 +257,9 @@ impl RouteTable {
             let entries = inner.wanted.clone();
             (Table { generation: inner.generation, apps: entries.values().map(|entry| entry.wire.clone()).collect() }, entries)
         };
+        failpoint("server.table.before");
         self.client.replace_table(table).await?;
+        failpoint("server.table.acknowledged");
         let mut inner = self.lock();
         // What changed meanwhile is still dirty, and told next.
         inner.acknowledged = entries;
@@ -263,9 +282,14 @@ impl RouteTable {
                 inner.generation += 1;
                 (app, inner.wanted.get(&app).cloned(), inner.generation)
             };
-            match &entry {
-                Some(entry) => self.client.replace_app(generation, entry.wire.clone()).await?,
-                None => self.client.remove_app(generation, app.to_string()).await?,
+            if let Some(entry) = &entry {
+                failpoint("server.routes.before");
+                self.client.replace_app(generation, entry.wire.clone()).await?;
+                failpoint("server.routes.acknowledged");
+            } else {
+                failpoint("server.unroute.before");
+                self.client.remove_app(generation, app.to_string()).await?;
+                failpoint("server.unroute.acknowledged");
             }
             let mut inner = self.lock();
             match entry {
@@ -297,5 +321,30 @@ fn wire_mode(mode: RouteMode) -> Mode {
         RouteMode::NoWeb => Mode::NoWeb,
         RouteMode::Booting => Mode::Booting,
         RouteMode::Crashed => Mode::Crashed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_made_while_the_router_was_away_does_not_count_when_it_is_back() {
+        let table = RouteTable::new(Client::new("/nowhere"));
+        let app = AppId::new();
+        let counts = |epoch| {
+            table.planned(app, epoch);
+            std::mem::take(&mut table.lock().planned).contains(&app)
+        };
+        let (_, at_first) = table.view(app);
+        assert!(counts(at_first));
+        *table.lock() = Inner { away: true, epoch: 1, ..Inner::default() };
+        let (view, while_away) = table.view(app);
+        assert_eq!(view, RouterView::Away);
+        assert!(!counts(at_first) && !counts(while_away));
+        let mut inner = table.lock();
+        (inner.away, inner.epoch) = (false, 2);
+        drop(inner);
+        assert!(!counts(while_away) && counts(table.view(app).1));
     }
 }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use landfall_model::AppId;
-use landfall_runtime::client::Agent;
+use landfall_runtime::client::{Agent, ClientError};
+use landfall_runtime_wire::{ContainerInfo, ContainerSpec};
 use landfall_store::{Store, SystemScope};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -12,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::cache::Cache;
 use super::clock::Clock;
+use super::labels::INSTANCE;
 use super::memory::Memory;
 use super::routes::RouteTable;
 use super::status::AppStatus;
@@ -87,6 +89,12 @@ impl Shared {
 
     pub(super) fn apps(&self) -> MutexGuard<'_, HashMap<AppId, Arc<AppHandle>>> {
         self.apps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a container, marked as this database's: no server on another one will touch it.
+    pub(crate) async fn start(&self, mut spec: ContainerSpec) -> Result<ContainerInfo, ClientError> {
+        spec.labels.insert(INSTANCE.to_owned(), self.store.instance().to_string());
+        self.agent.start(spec).await
     }
 
     /// Wakes an app's loop, if it has one.

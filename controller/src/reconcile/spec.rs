@@ -30,10 +30,14 @@ impl Launch {
     }
 }
 
+/// At this many times its size a dyno is killed (R15); above its size its log says so (R14). As Heroku does it.
+const FAR_OVER_QUOTA: u64 = 2;
+
 /// What a dyno of this size may use.
 pub(crate) fn size_limits(size: DynoSize) -> Limits {
     Limits {
-        memory_bytes: size.memory_bytes(),
+        memory_bytes: size.memory_bytes() * FAR_OVER_QUOTA,
+        memory_quota_bytes: Some(size.memory_bytes()),
         cpu_shares: size.cpu_shares(),
         cpu_percent: None,
         pids: size.pids(),

@@ -35,10 +35,10 @@ impl Supervisor {
     pub fn new(store: Store, config: ServerConfig, cancel: CancellationToken, tasks: TaskTracker) -> Self {
         let system = store.system();
         let shared = Shared {
+            cache: Arc::new(Cache::new(store.instance())),
             store,
             system,
             agent: Agent::new(config.agent_socket()),
-            cache: Arc::new(Cache::new()),
             routes: RouteTable::new(Client::new(config.router_socket())),
             image_holds: ImageHolds::default(),
             litter: Notify::new(),

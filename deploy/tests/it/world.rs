@@ -306,16 +306,16 @@ impl World {
         let listens_never = container.dyno.process_type.is_web() && self.natures[&container.release] == Nature::NeverListens;
         let crashes = container.kind == ContainerKind::Dyno && self.natures[&container.release] == Nature::CrashesAtBoot;
         match container.state.clone() {
-            State::Starting if crashes => container.state = State::Exited { code: 1, oom: false, reason: None },
+            State::Starting if crashes => container.state = State::Exited { code: 1, oom: false, reason: None, late: false },
             State::Starting if !listens_never => {
                 container.state = State::Ready;
                 container.up_since = Some(now);
             }
             State::Ready if matches!(container.kind, ContainerKind::Release | ContainerKind::Postdeploy) => {
-                container.state = State::Exited { code: i32::from(fails), oom: false, reason: None };
+                container.state = State::Exited { code: i32::from(fails), oom: false, reason: None, late: false };
             }
             State::Ready if matches!(container.drain, Drain::Asked { .. }) => container.drain = Drain::Done,
-            State::Stopping { reason, .. } => container.state = State::Exited { code: 143, oom: false, reason },
+            State::Stopping { reason, .. } => container.state = State::Exited { code: 143, oom: false, reason, late: false },
             _ => {}
         }
     }
@@ -335,7 +335,7 @@ impl World {
         let position = position % self.observed.containers.len();
         let container = &mut self.observed.containers[position];
         if matches!(container.state, State::Starting | State::Ready) {
-            container.state = State::Exited { code: 1, oom: false, reason: None };
+            container.state = State::Exited { code: 1, oom: false, reason: None, late: false };
             self.losses += 1;
         }
     }

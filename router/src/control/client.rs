@@ -119,10 +119,14 @@ impl Client {
         result
     }
 
-    /// Makes sure the router has what was last sent, also when it was restarted in between. Cheap when it has.
-    pub async fn sync(&self) -> Result<(), ClientError> {
+    /// Makes sure the router has what was last sent, also when it was restarted in between. Cheap when it has. Tells the generation of its
+    /// table: a change must have a later one.
+    pub async fn sync(&self) -> Result<u64, ClientError> {
         let mut link = self.link.lock().await;
-        self.apply(&mut link, Operation::Ping).await
+        match self.ask(&mut link, Operation::Ping).await? {
+            ReplyBody::Pong { generation } => Ok(generation),
+            _ => Err(self.protocol()),
+        }
     }
 
     /// Returns when the last request through `backend` ended, or after `deadline`. Uses a connection of its own.
@@ -150,16 +154,20 @@ impl Client {
         Ok(())
     }
 
-    /// Sends a change, on a fresh connection if the old one turns out to be dead.
-    async fn apply(&self, link: &mut Link, operation: Operation) -> Result<(), ClientError> {
+    async fn apply(&self, link: &mut Link, change: Operation) -> Result<(), ClientError> {
+        self.ask(link, change).await.map(|_| ())
+    }
+
+    /// On a fresh connection if the old one turns out to be dead.
+    async fn ask(&self, link: &mut Link, operation: Operation) -> Result<ReplyBody, ClientError> {
         if link.stream.is_some() {
             match self.call(link, operation.clone()).await {
                 Err(ClientError::Unreachable { .. }) => link.stream = None,
-                other => return other.map(|_| ()),
+                other => return other,
             }
         }
         self.ready(link).await?;
-        self.call(link, operation).await.map(|_| ())
+        self.call(link, operation).await
     }
 
     /// Connects and sends the table that should be in force.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use landfall_failpoint::failpoint;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
@@ -140,6 +141,7 @@ impl ControlServer {
     }
 
     async fn drain(&self, backend: &str, deadline_ms: u64) -> Drained {
+        failpoint("router.drain.asked");
         let Some(backend) = self.shared.routes.backend(backend) else { return Drained { requests: 0, tunnels: 0 } };
         let patience = Duration::from_millis(deadline_ms.min(24 * 3600 * 1000));
         backend.drain(Instant::now() + patience).await
@@ -180,6 +182,7 @@ impl ControlServer {
 }
 
 fn apply(routes: &Routes, mut file: OwnedMutexGuard<TableFile>, change: Operation) -> ReplyBody {
+    failpoint("router.change.received");
     let (generation, result) = match &change {
         Operation::ReplaceTable { table } => {
             routes.replace_table(table);
@@ -192,10 +195,12 @@ fn apply(routes: &Routes, mut file: OwnedMutexGuard<TableFile>, change: Operatio
     if let Err(stale) = result {
         return ReplyBody::Refused { reason: stale.to_string() };
     }
+    failpoint("router.change.applied");
     let saved = file.change(&change, || routes.snapshot());
     if let Err(error) = &saved {
         tracing::error!(%error, "cannot write the route table; a restart would bring back an older one");
     }
+    failpoint("router.change.persisted");
     ReplyBody::Applied { generation, persisted: saved.is_ok() }
 }
 

@@ -7,6 +7,10 @@ pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod token;
 
+/// Headers that one `Connection` field may name, `close` and the like included: each is looked for among all headers. Real heads name one
+/// or two.
+const MOST_NAMED: usize = 32;
+
 /// How long a body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {

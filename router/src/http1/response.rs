@@ -2,8 +2,8 @@
 
 use std::mem::MaybeUninit;
 
-use super::Framing;
 use super::token::{decimal, is_token, is_value, list};
+use super::{Framing, MOST_NAMED};
 use crate::config::Limits;
 
 /// A response head that cannot be passed on.
@@ -143,7 +143,7 @@ struct Seen<'h> {
 
 impl<'h> Seen<'h> {
     fn collect(headers: &[httparse::Header<'h>], limits: &Limits) -> Result<Self, BadResponse> {
-        let mut seen = Self::default();
+        let (mut seen, mut named) = (Self::default(), 0);
         for header in headers {
             let (name, value) = (header.name, header.value);
             let is = |other: &str| name.eq_ignore_ascii_case(other);
@@ -157,6 +157,10 @@ impl<'h> Seen<'h> {
                 7 if is("upgrade") => seen.upgrade = Some(value),
                 10 if is("connection") => {
                     for member in list(value) {
+                        named += 1;
+                        if named > MOST_NAMED {
+                            return Err(BadResponse::TooLarge);
+                        }
                         if member.eq_ignore_ascii_case(b"close") {
                             seen.close = true;
                         } else if !member.eq_ignore_ascii_case(b"keep-alive") {
@@ -239,6 +243,8 @@ mod tests {
         ] {
             assert_eq!(pass(bad, PLAIN).map(|_| ()), Err(BadResponse::Malformed), "{}", String::from_utf8_lossy(bad));
         }
+        let crowded = format!("HTTP/1.1 200 OK\r\nConnection: close{}\r\n\r\n", ", x".repeat(MOST_NAMED));
+        assert_eq!(pass(crowded.as_bytes(), PLAIN).map(|_| ()), Err(BadResponse::TooLarge));
         let cookie = format!("HTTP/1.1 200 OK\r\nSet-Cookie: {}\r\n\r\n", "a".repeat(8192));
         assert_eq!(pass(cookie.as_bytes(), PLAIN).map(|_| ()), Err(BadResponse::TooLarge));
     }

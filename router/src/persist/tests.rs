@@ -22,7 +22,7 @@ struct Kept {
 
 impl Kept {
     fn open(path: &Path) -> Self {
-        let (file, table) = TableFile::open(path.to_owned()).unwrap();
+        let (file, table) = TableFile::open(path.to_owned(), "this boot".to_owned()).unwrap();
         let routes = Routes::new(vec![]);
         routes.replace_table(&table);
         Self { routes, file }
@@ -116,7 +116,28 @@ fn older_files_and_broken_ones() {
     let old = Table { generation: 7, apps: vec![app(1, 1)] };
     std::fs::write(&path, serde_json::to_vec(&old).unwrap()).unwrap();
     std::fs::write(journal_of(&path), "{\"epoch\":0}\n").unwrap();
-    assert_eq!(TableFile::open(path.clone()).unwrap().1, old);
+    let read = TableFile::open(path.clone(), String::new()).unwrap().1;
+    assert_eq!(read, old);
     std::fs::write(&path, "{\"generation\":7,\"ap").unwrap();
-    TableFile::open(path).unwrap_err();
+    TableFile::open(path, String::new()).unwrap_err();
+}
+
+#[test]
+fn after_a_reboot_only_the_hosts_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("table.json");
+    let mut kept = Kept::open(&path);
+    kept.change(&make(1, (0, 2, 1)));
+    kept.change(&make(2, (3, 7, 1)));
+    let (file, table) = TableFile::open(path.clone(), "the next boot".to_owned()).unwrap();
+    assert_eq!(table.apps.len(), 3, "{table:?}");
+    assert!(table.apps.iter().all(|app| app.backends.is_empty()), "{table:?}");
+    let (_, again) = TableFile::open(path.clone(), "the next boot".to_owned()).unwrap();
+    assert_eq!(again, table, "nothing was told yet");
+
+    let mut after = Kept { routes: Routes::new(vec![]), file };
+    after.routes.replace_table(&table);
+    after.change(&make(3, (3, 1, 4)));
+    let (_, told) = TableFile::open(path, "the next boot".to_owned()).unwrap();
+    assert_eq!(told.apps.iter().map(|app| app.backends.len()).sum::<usize>(), 1, "what was told since counts: {told:?}");
 }

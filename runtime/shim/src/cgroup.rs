@@ -1,5 +1,6 @@
 //! One container's cgroups in every hierarchy, v1 and v2: reading, killing, removing. The low-level runtime makes them.
 
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use landfall_runtime_wire::shim::ShimStats;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::event::{EventfdFlags, eventfd};
 
 /// A cgroup path in the hierarchies that hold it.
 pub(crate) struct Cgroups {
@@ -47,6 +49,17 @@ impl Cgroups {
         }
     }
 
+    /// Nothing of the container goes to swap: its memory limit is all it gets. libcontainer cannot say that on v2, where 0 means "not asked".
+    pub(crate) fn refuse_swap(&self, memory_bytes: u64) -> std::io::Result<()> {
+        // v2 counts swap apart, v1 together with memory. A kernel that does not count it has neither file, and nothing can be done.
+        for (file, most) in [("memory.swap.max", 0), ("memory.memsw.limit_in_bytes", memory_bytes)] {
+            for path in self.dirs.iter().map(|dir| dir.join(file)).filter(|path| path.exists()) {
+                std::fs::write(path, most.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
     fn number(&self, file: &str) -> Option<u64> {
         self.dirs.iter().find_map(|dir| std::fs::read_to_string(dir.join(file)).ok()?.trim().parse().ok())
     }
@@ -67,6 +80,29 @@ impl Cgroups {
             pids: self.number("pids.current").unwrap_or(0),
             oom_kills: self.field("memory.oom_control", "oom_kill").or_else(|| self.field("memory.events", "oom_kill")).unwrap_or(0),
         }
+    }
+
+    /// Memory is memory: what is swapped out counts too. Where the kernel does not count swap there is nothing to write.
+    pub(crate) fn no_swap(&self, limit: u64) {
+        for dir in &self.dirs {
+            let _v1 = std::fs::write(dir.join("memory.memsw.limit_in_bytes"), limit.to_string());
+            let _v2 = std::fs::write(dir.join("memory.swap.max"), "0");
+        }
+    }
+
+    /// From now on the kernel's out-of-memory killer takes all processes or none: v2 does that itself, of v1 the descriptor tells when one
+    /// is killed.
+    pub(crate) fn one_for_all(&self) -> Option<OwnedFd> {
+        if self.dirs.iter().any(|dir| std::fs::write(dir.join("memory.oom.group"), "1").is_ok()) {
+            return None;
+        }
+        self.dirs.iter().find_map(|dir| {
+            let control = std::fs::File::open(dir.join("memory.oom_control")).ok()?;
+            let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()?;
+            let request = format!("{} {}", event.as_raw_fd(), control.as_raw_fd());
+            std::fs::write(dir.join("cgroup.event_control"), request).ok()?;
+            Some(event)
+        })
     }
 
     fn processes(&self) -> Vec<i32> {

@@ -5,6 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use landfall_failpoint::failpoint;
 use landfall_runtime_wire::ExitStatus;
 use landfall_runtime_wire::shim::ShimConfig;
 
@@ -18,7 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) fn finish(config: &ShimConfig, cgroups: &Cgroups, status: ExitStatus) {
     setup::engine(config).forget();
     let _ = cgroups.remove(PATIENCE);
+    failpoint("shim.ended");
     let _ = write_status(&config.exit_file, status);
+    failpoint("shim.recorded");
 }
 
 fn write_status(path: &Path, status: ExitStatus) -> std::io::Result<()> {

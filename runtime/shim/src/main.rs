@@ -1,11 +1,12 @@
 //! Parent of one container: makes it, holds its streams, tells its status, and outlives the agent. Single-threaded, no tokio.
 //!
-//! `landfall-shim CONFIG` · `landfall-shim cleanup CONFIG` · `landfall-shim selftest INIT EMPTY_DIR`; see `landfall_runtime_wire::shim` for the contract.
+//! `landfall-shim CONFIG` · `landfall-shim cleanup CONFIG` · `landfall-shim selftest INIT RUN_DIR DATA_DIR [CGROUP_PARENT [OCI_RUNTIME]]`; see `landfall_runtime_wire::shim` for the contract.
 
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use landfall_failpoint::failpoint;
 use landfall_runtime_wire::shim::{Launched, ShimConfig};
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
 
@@ -19,6 +20,7 @@ mod listen;
 mod output;
 mod places;
 mod program;
+mod rate;
 mod requests;
 mod root;
 mod seccomp;
@@ -28,13 +30,16 @@ mod spec;
 mod supervise;
 mod sys;
 
-const USAGE: &str = "usage: landfall-shim CONFIG | landfall-shim cleanup CONFIG | landfall-shim selftest INIT EMPTY_DIR";
+const USAGE: &str = "usage: landfall-shim CONFIG | landfall-shim cleanup CONFIG | landfall-shim selftest INIT RUN_DIR DATA_DIR [CGROUP_PARENT [OCI_RUNTIME]]";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["cleanup", config] => setup::load(Path::new(config)).map_err(|error| error.to_string()).and_then(|config| exit::cleanup(&config)),
-        ["selftest", init, dir] => selftest::run(Path::new(init), Path::new(dir)),
+        ["selftest", init, run, data, rest @ ..] if rest.len() <= 2 => {
+            let parent = rest.first().copied().unwrap_or("/");
+            selftest::run(&selftest::Places { init: init.into(), run: run.into(), data: data.into() }, parent, rest.get(1).map(Path::new))
+        }
         [config] if !config.starts_with('-') => setup::load(Path::new(config)).map_err(|error| error.to_string()).and_then(launch),
         _ => Err(USAGE.to_owned()),
     };
@@ -73,7 +78,7 @@ fn launch(config: ShimConfig) -> Result<(), String> {
 
 fn daemon(config: ShimConfig, mut launcher: std::fs::File) -> i32 {
     let made = detach().and_then(|signals| {
-        let output = output::Output::open(config.log.as_ref(), &config.id)?;
+        let output = output::Output::open(config.log.as_ref(), &config.id, config.log_bytes_per_second)?;
         let created = setup::create(&config).map_err(|error| {
             setup::undo(&config);
             error.to_string()
@@ -82,6 +87,7 @@ fn daemon(config: ShimConfig, mut launcher: std::fs::File) -> i32 {
     });
     match made {
         Ok(mut shim) => {
+            failpoint("shim.created");
             let launched = Launched { shim_pid: std::process::id() as i32, init_pid: shim.status.init_pid };
             let line = serde_json::to_string(&launched).unwrap_or_default();
             let _ = launcher.write_all(format!("+{line}").as_bytes());

@@ -74,6 +74,10 @@ impl Shim {
                 Err(message) => self.fail(id, message),
             },
             ShimRequest::Stats => self.answer(id, &ShimEvent::Stats { stats: self.cgroups.stats() }),
+            ShimRequest::Note { lines } => {
+                self.note(&lines);
+                self.answer(id, &ShimEvent::Done);
+            }
             ShimRequest::Stop { grace_ms } => self.on_stop(id, Duration::from_millis(grace_ms)),
             ShimRequest::Attach if self.config.stdio == Stdio::Log => {
                 self.fail(id, "this container's output goes to the log; read it there, or run a further process with exec".into());

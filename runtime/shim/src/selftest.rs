@@ -15,15 +15,26 @@ const USER_BASE: u32 = 2_000_000_000;
 /// A container that says nothing for so long is broken.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Where the throw-away container is made.
+pub(crate) struct Places {
+    /// The static init.
+    pub(crate) init: PathBuf,
+    /// An empty directory that everybody can walk to, as containers' run-time directories are.
+    pub(crate) run: PathBuf,
+    /// An empty directory on the disk that holds containers' roots.
+    pub(crate) data: PathBuf,
+}
+
 /// Prints the outcome; `Err` = the sandbox is not what it must be.
-pub(crate) fn run(init: &Path, dir: &Path) -> Result<(), String> {
+pub(crate) fn run(places: &Places, cgroup_parent: &str, oci_runtime: Option<&Path>) -> Result<(), String> {
     let text = |error: std::io::Error| error.to_string();
-    let place = |name: &str| dir.join(name);
-    for name in ["lower", "shim"] {
-        std::fs::create_dir_all(place(name)).map_err(text)?;
+    let mut config = config(places)?;
+    config.cgroup_parent = cgroup_parent.into();
+    config.oci_runtime = oci_runtime.map(Path::to_owned);
+    for dir in [&config.dir, &places.data.join("lower")] {
+        std::fs::create_dir_all(dir).map_err(text)?;
     }
-    let config = config(init, dir)?;
-    let file = place("config.json");
+    let file = places.run.join("config.json");
     std::fs::write(&file, serde_json::to_vec(&config).map_err(|error| error.to_string())?).map_err(text)?;
     let me = std::env::current_exe().map_err(text)?;
     let launched = std::process::Command::new(me).arg(&file).output().map_err(text)?;
@@ -38,36 +49,40 @@ pub(crate) fn run(init: &Path, dir: &Path) -> Result<(), String> {
     if code == 0 {
         Ok(())
     } else {
-        Err(format!("the sandbox lets through what it must refuse (code {code}); do not run apps with this build"))
+        Err(format!("the sandbox lets through what it must refuse (code {code}); do not run apps with this build\n{said}"))
     }
 }
 
-fn config(init: &Path, dir: &Path) -> Result<ShimConfig, String> {
+fn config(places: &Places) -> Result<ShimConfig, String> {
+    let (run, data) = (|name: &str| places.run.join(name), |name: &str| places.data.join(name));
     let number = std::process::id();
     let probe = vec![crate::spec::INIT.to_owned(), "probe".to_owned()];
     Ok(ShimConfig {
         id: ContainerId::try_from(format!("selftest-{number}")).map_err(|error| error.to_string())?,
         process: Process { args: probe, env: Vec::new(), cwd: PathBuf::from("/"), uid: 1000, gid: 1000, additional_gids: Vec::new() },
         hostname: "selftest".into(),
-        limits: Limits { memory_bytes: 64 << 20, cpu_shares: 1024, cpu_percent: None, pids: 16, disk_bytes: None, wall_ms: Some(10_000) },
+        limits: Limits {
+            memory_bytes: 64 << 20,
+            memory_quota_bytes: None,
+            cpu_shares: 1024,
+            cpu_percent: None,
+            pids: 16,
+            disk_bytes: None,
+            wall_ms: Some(10_000),
+        },
         stdio: Stdio::Pipes,
         log: None,
+        log_bytes_per_second: None,
         port: None,
         files: Vec::new(),
-        root: RootRecipe {
-            lowers: vec![dir.join("lower")],
-            upper: dir.join("upper"),
-            work: dir.join("work"),
-            source: None,
-            volatile: true,
-        },
+        root: RootRecipe { lowers: vec![data("lower")], upper: data("upper"), work: data("work"), source: None, volatile: true },
         user_base: USER_BASE,
         cgroup_parent: PathBuf::from("/"),
         shim_cgroup: None,
-        dir: dir.join("shim"),
-        socket: dir.join("socket"),
-        exit_file: dir.join("exit"),
-        init: init.to_owned(),
+        dir: run("shim"),
+        socket: run("s"),
+        exit_file: run("exit"),
+        init: places.init.clone(),
         binds: Vec::new(),
         hosts: None,
         resolv_conf: None,

@@ -88,6 +88,9 @@ pub(crate) fn create(config: &ShimConfig) -> Result<Created> {
     drop(theirs);
     let mut channel = Channel::new(ours);
     let listens = hello(&mut channel)?;
+    Cgroups::find(&config.cgroup_parent.join(config.id.as_str()))
+        .refuse_swap(config.limits.memory_bytes)
+        .map_err(|error| call("keep the container from swapping")(errno(&error)))?;
     crate::sys::trim_heap();
     Ok(Created { init_pid, channel, listens, listener })
 }

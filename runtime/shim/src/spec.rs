@@ -114,7 +114,8 @@ fn rlimits() -> Result<Vec<PosixRlimit>, OciSpecError> {
     let limit = |kind, soft: u64, hard: u64| PosixRlimitBuilder::default().typ(kind).soft(soft.min(hard)).hard(hard).build();
     Ok(vec![
         limit(PosixRlimitType::RlimitNofile, OPEN_FILES, hard(Resource::RLIMIT_NOFILE).min(1 << 20))?,
-        limit(PosixRlimitType::RlimitCore, 0, 0)?,
+        // Not 0: the kernel starts a core_pattern program on the host for 0 too, and for 1 never.
+        limit(PosixRlimitType::RlimitCore, 1, 1)?,
     ])
 }
 

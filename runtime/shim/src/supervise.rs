@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
+use landfall_failpoint::failpoint;
 use landfall_init::channel::Channel;
 use landfall_init::{FromInit, MAIN, Run, ToInit};
 use landfall_runtime_wire::shim::{Phase, ShimConfig, ShimEvent, ShimStatus};
@@ -45,6 +46,8 @@ pub(crate) struct Shim {
     channel: Channel,
     channel_open: bool,
     listens: Option<OwnedFd>,
+    memory_ended: Option<OwnedFd>,
+    out_of_memory: bool,
     listener: UnixListener,
     signals: SignalFd,
     next_client: u64,
@@ -60,6 +63,7 @@ enum Source {
     Signals,
     Init,
     Listens,
+    Memory,
     Listener,
     Client(u64),
     Output(u32, Side),
@@ -70,9 +74,12 @@ impl Shim {
     /// Of a created container.
     pub(crate) fn new(config: ShimConfig, created: Created, signals: SignalFd, output: Output) -> Self {
         let terminal = matches!(config.stdio, Stdio::Terminal { .. });
+        let cgroups = Cgroups::find(&config.cgroup_parent.join(config.id.as_str()));
+        cgroups.no_swap(config.limits.memory_bytes);
+        let memory_ended = if config.limits.memory_quota_bytes.is_some() { cgroups.one_for_all() } else { None };
         Self {
             status: ShimStatus { id: config.id.clone(), phase: Phase::Created, init_pid: created.init_pid, listeners: Vec::new() },
-            cgroups: Cgroups::find(&config.cgroup_parent.join(config.id.as_str())),
+            cgroups,
             programs: BTreeMap::from([(MAIN, Program::new(terminal))]),
             clients: BTreeMap::new(),
             output,
@@ -80,6 +87,8 @@ impl Shim {
             channel: created.channel,
             channel_open: true,
             listens: created.listens,
+            memory_ended,
+            out_of_memory: false,
             listener: created.listener,
             signals,
             next_client: 0,
@@ -117,6 +126,9 @@ impl Shim {
         if let Some(listens) = &self.listens {
             sources.push((Source::Listens, listens.as_fd(), PollFlags::POLLIN));
         }
+        if let Some(ended) = &self.memory_ended {
+            sources.push((Source::Memory, ended.as_fd(), PollFlags::POLLIN));
+        }
         for (id, client) in &self.clients {
             let full = match client.role {
                 Role::Attached(program) => self.programs.get(&program).is_some_and(|program| program.waiting_input() > INPUT),
@@ -138,7 +150,7 @@ impl Shim {
                 sources.push((Source::Input(*id), fd.as_fd(), PollFlags::POLLOUT));
             }
         }
-        let next = [self.kill_at, self.look_at.map(|(at, _)| at)].into_iter().flatten().min();
+        let next = [self.kill_at, self.look_at.map(|(at, _)| at), self.output.due()].into_iter().flatten().min();
         let timeout = match next {
             // Rounded up: poll counts in milliseconds, and waking early would spin.
             Some(at) => {
@@ -162,6 +174,7 @@ impl Shim {
             Source::Signals => self.on_signals(),
             Source::Init => self.on_init()?,
             Source::Listens => self.on_listen(),
+            Source::Memory => self.on_memory_ended(),
             Source::Listener => self.on_connect(),
             Source::Client(id) => self.on_client(id),
             Source::Output(id, side) => self.forward(id, side, 1),
@@ -278,6 +291,15 @@ impl Shim {
         self.look_at = Some((Instant::now() + FIRST_LOOK, FIRST_LOOK));
     }
 
+    /// The kernel kills a process of ours for memory: all of the container ends with it.
+    fn on_memory_ended(&mut self) {
+        self.memory_ended = None;
+        if !self.exited() {
+            self.out_of_memory = true;
+            self.kill();
+        }
+    }
+
     fn on_time(&mut self) {
         let now = Instant::now();
         if self.kill_at.is_some_and(|at| at <= now) {
@@ -294,6 +316,7 @@ impl Shim {
         let found = listen::listeners(self.status.init_pid);
         let ready = self.status.phase == Phase::Running && self.config.port.is_some_and(|port| listen::reachable(&found, port));
         if ready {
+            failpoint("shim.ready");
             self.status.phase = Phase::Ready;
         }
         if ready || found != self.status.listeners {
@@ -313,6 +336,16 @@ impl Shim {
                 self.next_client += 1;
             }
         }
+    }
+
+    /// Lines of the platform: in the log, or for whoever is attached.
+    pub(crate) fn note(&mut self, lines: &[String]) {
+        if self.config.stdio == Stdio::Log {
+            return self.output.note(lines);
+        }
+        let end = if matches!(self.config.stdio, Stdio::Terminal { .. }) { "\r\n" } else { "\n" };
+        let text: String = lines.iter().map(|line| format!(" !     {line}{end}")).collect();
+        self.put(MAIN, Side::Err, text.into_bytes());
     }
 
     pub(crate) fn announce(&mut self) {
@@ -354,6 +387,7 @@ impl Shim {
             Stdio::Pipes | Stdio::Log => None,
         };
         self.launch(Run { id: MAIN, terminal, cwd, args, env })?;
+        failpoint("shim.started");
         if let Some(wall) = self.config.limits.wall_ms {
             self.kill_at = Some(Instant::now() + Duration::from_millis(wall));
         }
@@ -412,6 +446,7 @@ impl Shim {
         if self.exited() {
             return;
         }
+        failpoint("shim.stop.asked");
         let asked = self.status.phase != Phase::Created && !grace.is_zero();
         let told = asked && tell(&mut self.channel, &ToInit::SignalAll { signal: Signal::SIGTERM as i32 }, &[]).is_ok();
         let at = Instant::now() + if told { grace } else { Duration::ZERO };
@@ -443,9 +478,9 @@ impl Shim {
         }
         self.drain(MAIN);
         self.output.finish();
-        let status = ExitStatus { code: self.main_code.unwrap_or(code), oom: self.cgroups.stats().oom_kills > 0 };
+        let status = ExitStatus { code: self.main_code.unwrap_or(code), oom: self.out_of_memory || self.cgroups.stats().oom_kills > 0 };
         exit::finish(&self.config, &self.cgroups, status);
-        (self.kill_at, self.look_at, self.listens, self.channel_open) = (None, None, None, false);
+        (self.kill_at, self.look_at, self.listens, self.memory_ended, self.channel_open) = (None, None, None, None, false);
         self.status.phase = Phase::Exited { status };
         self.announce();
         for client in self.clients.values_mut().filter(|client| matches!(client.role, Role::Stopper | Role::Attached(MAIN))) {

@@ -12,7 +12,7 @@ use super::record::{self, Record};
 use super::{Core, monitor, shim};
 use crate::disk::remove_tree;
 use crate::fault::{Doing as _, Result, blocking};
-use crate::net;
+use crate::{net, uptime_ms};
 
 /// Looks at every directory of a container, then at links of none.
 pub(super) async fn all(core: &Arc<Core>) -> Result<()> {
@@ -66,7 +66,7 @@ fn enter(info: &mut ContainerInfo, state: ContainerState, dir: &Path) {
     if info.state != state {
         info.state = state;
         let ended = matches!(state, ContainerState::Exited(_)).then(|| record::ended_at_ms(dir)).flatten();
-        info.changed_at_ms = ended.unwrap_or_else(now_ms);
+        (info.changed_at_ms, info.changed_uptime_ms) = (ended.unwrap_or_else(now_ms), uptime_ms());
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use landfall_failpoint::failpoint;
 use landfall_runtime_wire::ContainerId;
 use landfall_runtime_wire::agent::{FaultCode, Reply};
 use landfall_runtime_wire::build::{BuildOutcome, BuildSpec, KillReason};
@@ -20,7 +21,7 @@ use tracing::warn;
 
 use super::launch::{self, Plan};
 use super::{Core, attach, monitor, shim};
-use crate::disk;
+use crate::disk::{self, Allowance, Meter, Sampler, Usage};
 use crate::fault::{Doing as _, Result, fault};
 use crate::frames;
 
@@ -80,7 +81,7 @@ pub(super) async fn serve(core: &Arc<Core>, mut stream: UnixStream, spec: BuildS
     let id = spec.id.clone();
     let limits = spec.limits.clone();
     let reserved = core.store.image(&spec.image).and_then(|image| {
-        let mut record = launch::record(id.clone(), spec.labels.clone(), &image.info.digest, None, true);
+        let mut record = launch::record(id.clone(), spec.labels.clone(), &image.info.digest, None, &limits, true);
         let held = core.registry.reserve(&mut record)?;
         let held = held.ok_or_else(|| fault(FaultCode::Conflict, format!("the id {id} is in use")))?;
         Ok((image, record, held))
@@ -131,8 +132,11 @@ async fn hung_up(client: &mut OwnedReadHalf) {
 }
 
 async fn launch_and_join(core: &Arc<Core>, record: &super::record::Record, plan: Plan) -> Result<UnixStream> {
+    failpoint("agent.build.prepared");
     launch::launch(core, record, plan).await?;
-    attach::open(core, &record.info.id, &ShimRequest::Attach).await
+    let joined = attach::open(core, &record.info.id, &ShimRequest::Attach).await?;
+    failpoint("agent.build.running");
+    Ok(joined)
 }
 
 /// Streams the output and watches the limits, up to the end of the build's program.
@@ -176,12 +180,24 @@ async fn follow(
             }
         }
     };
-    finish(core, id, BuildOutcome { status, killed }, client).await
+    finish(core, id, BuildOutcome { status, killed }, limits, client).await
 }
 
-async fn finish(core: &Arc<Core>, id: &ContainerId, outcome: BuildOutcome, client: &mut OwnedWriteHalf) -> Result<()> {
+async fn finish(
+    core: &Arc<Core>,
+    id: &ContainerId,
+    mut outcome: BuildOutcome,
+    limits: &landfall_runtime_wire::Limits,
+    client: &mut OwnedWriteHalf,
+) -> Result<()> {
     // Nothing may run or be mounted while the root is read.
     launch::end(core, id).await?;
+    // The watch looks now and then; what is left counts as a whole, holes in files too, because a layer is read whole.
+    if let Ok(usage) = measure(core.config.container_data_dir(id.as_str()).join("upper")).await {
+        let whole = Usage { bytes: usage.bytes.max(usage.length), ..usage };
+        outcome.killed = outcome.killed.or(excess(allowance(core, limits), whole));
+    }
+    failpoint("agent.build.ended");
     core.registry.update(id, |info| info.state = landfall_runtime_wire::ContainerState::Exited(outcome.status));
     core.builds.change(|builds| {
         if let Some(build) = builds.get_mut(id) {
@@ -191,10 +207,26 @@ async fn finish(core: &Arc<Core>, id: &ContainerId, outcome: BuildOutcome, clien
     frames::write_json(client, &Reply::BuildFinished { outcome }).await.doing("telling how a build ended")
 }
 
+/// What a build may leave.
+fn allowance(core: &Core, limits: &landfall_runtime_wire::Limits) -> Allowance {
+    Allowance { bytes: limits.disk_bytes.unwrap_or(core.config.limits.disk_bytes), files: core.config.limits.build_files }
+}
+
+async fn measure(upper: PathBuf) -> std::result::Result<Usage, tokio::task::JoinError> {
+    tokio::task::spawn_blocking(move || disk::usage(&upper)).await
+}
+
+fn excess(allowance: Allowance, usage: Usage) -> Option<KillReason> {
+    if usage.bytes > allowance.bytes {
+        return Some(KillReason::Disk);
+    }
+    allowance.exceeded_by(&usage).then_some(KillReason::Tree)
+}
+
 /// Ends when a limit is reached, saying which.
 async fn watch_limits(core: &Core, id: &ContainerId, limits: &landfall_runtime_wire::Limits) -> KillReason {
     let upper = core.config.container_data_dir(id.as_str()).join("upper");
-    let most = limits.disk_bytes.unwrap_or(core.config.limits.disk_bytes);
+    let allowance = allowance(core, limits);
     let over_time = async {
         match limits.wall_ms {
             Some(wall) => tokio::time::sleep(Duration::from_millis(wall)).await,
@@ -202,21 +234,24 @@ async fn watch_limits(core: &Core, id: &ContainerId, limits: &landfall_runtime_w
         }
     };
     let over_disk = async {
+        let (mut sampler, mut meter) = (Sampler::default(), Meter::new(allowance));
         loop {
             tokio::time::sleep(core.config.limits.disk_check).await;
-            let (path, reserve, begun) = (upper.clone(), core.config.limits.disk_reserve, std::time::Instant::now());
-            let looked = tokio::task::spawn_blocking(move || {
-                if disk::free(&path).is_ok_and(|free| free < reserve) {
-                    Some(KillReason::HostDisk)
-                } else {
-                    (disk::usage(&path) > most).then_some(KillReason::Disk)
-                }
-            });
-            if let Ok(Some(reason)) = looked.await {
+            if disk::free(&upper).is_ok_and(|free| free < core.config.limits.disk_reserve) {
+                return KillReason::HostDisk;
+            }
+            meter.grew(sampler.growth(&upper));
+            let at = std::time::Instant::now();
+            if !meter.is_due(at) {
+                continue;
+            }
+            let Ok(usage) = measure(upper.clone()).await else { continue };
+            if let Some(reason) = excess(allowance, usage) {
                 return reason;
             }
+            meter.measured(usage, at, at.elapsed());
             // Looking takes at most a tenth of the time.
-            tokio::time::sleep(begun.elapsed() * 9).await;
+            tokio::time::sleep(at.elapsed() * 9).await;
         }
     };
     tokio::select! {

@@ -7,14 +7,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use landfall_failpoint::failpoint;
 use landfall_glob::Pattern;
-use landfall_runtime_wire::agent::FaultCode;
+use landfall_runtime_wire::agent::{Fault, FaultCode};
 use landfall_runtime_wire::build::{CommittedImage, CommittedLayer, ExportApp, ExportLayer, ExportPlan, ExtraContent, ExtraEntry};
 use landfall_runtime_wire::image::LayerInfo;
 
 use super::Core;
 use super::builds::{BUILD_USER, Build, relative};
-use crate::disk::{Owner, copy_tree, make_dirs};
+use crate::disk::{Owner, copy_open, dir_inside, make_dirs};
 use crate::fault::{Doing as _, Result, fault};
 use crate::overlay::Overlay;
 use crate::store::{Staged, tree};
@@ -27,6 +28,7 @@ pub(super) fn view(core: &Core, build: &Build) -> Overlay {
 
 /// Makes the image.
 pub(super) fn commit(core: &Core, build: &Build, plan: ExportPlan) -> Result<CommittedImage> {
+    failpoint("agent.commit.before");
     let _making = core.store.making();
     let base = core.store.image(&plan.base)?;
     let mut layers = Vec::new();
@@ -43,7 +45,9 @@ pub(super) fn commit(core: &Core, build: &Build, plan: ExportPlan) -> Result<Com
     if !plan.extra.is_empty() {
         all.push(extra(core, &plan.extra)?);
     }
+    failpoint("agent.commit.layers-kept");
     let info = core.store.image_put(&all, &plan.config, plan.reference.as_deref())?;
+    failpoint("agent.commit.image-named");
     Ok(CommittedImage { digest: info.digest, layers, app, size_bytes: all.iter().map(|layer| layer.size_bytes).sum() })
 }
 
@@ -100,24 +104,28 @@ fn take(core: &Core, build: &Build, path: &Path) -> Result<Staged> {
     let staged = core.store.stage()?;
     let target = make_dirs(&staged.fs(), path.parent().unwrap_or(Path::new("")), BUILD_USER).doing(doing())?;
     let target = target.join(path.file_name().unwrap_or_default());
-    let ours = build.upper.join(path);
+    // A build may have put a link anywhere on the way: only a directory that is reached without one is its own.
+    let ours = dir_inside(&build.upper, path).doing(doing())?;
     let below = build.lowers.iter().any(|lower| lower.join(path).symlink_metadata().is_ok());
     // A build's image has an empty /app: nothing below shows through.
     let empty_below = build.lowers.iter().all(|lower| fs::read_dir(lower.join(path)).map_or(true, |mut entries| entries.next().is_none()));
-    if ours.symlink_metadata().is_ok_and(|meta| meta.is_dir()) && (!below || empty_below) {
-        fs::rename(&ours, &target).doing(doing())?;
+    if ours.is_some() && (!below || empty_below) {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = dir_inside(&build.upper, parent).doing(doing())?.ok_or_else(|| no_directory(path))?;
+        rustix::fs::renameat(&parent, path.file_name().unwrap_or_default(), rustix::fs::CWD, &target).doing(doing())?;
         tree::settle(&target).doing(doing())?;
     } else {
-        let (from, to) = (path.to_path_buf(), target);
+        let (path, to) = (path.to_path_buf(), target);
         view(core, build).with(build.merged.clone(), move |root| {
-            let from = root.join(from);
-            if !from.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
-                return Err(fault(FaultCode::NotFound, format!("the build left no directory {}", from.display())));
-            }
-            copy_tree(&from, &to, Owner::All(BUILD_USER, BUILD_USER)).doing("copying a layer")
+            let from = dir_inside(root, &path).doing("copying a layer")?.ok_or_else(|| no_directory(&path))?;
+            copy_open(&from, &to, Owner::All(BUILD_USER, BUILD_USER)).doing("copying a layer")
         })?;
     }
     Ok(staged)
+}
+
+fn no_directory(path: &Path) -> Fault {
+    fault(FaultCode::NotFound, format!("the build left no directory /{} (a link is none)", path.display()))
 }
 
 /// The application: slices first, in their order, then the rest.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use landfall_failpoint::failpoint;
 use landfall_runtime_wire::agent::FaultCode;
 use landfall_runtime_wire::shim::{BLOCK_SIZE, Bind, Process, RootRecipe, ShimConfig, ShimRequest};
 use landfall_runtime_wire::{
@@ -15,7 +16,7 @@ use super::record::Record;
 use super::{Core, monitor, shim, spec};
 use crate::disk::{passage_dir, private_dir, remove_tree};
 use crate::fault::{Doing as _, Result, blocking, fault};
-use crate::net;
+use crate::{net, uptime_ms};
 
 /// Answers of a shim that need no waiting.
 pub(super) const SHIM_ANSWER: Duration = Duration::from_secs(5);
@@ -45,9 +46,10 @@ pub(super) fn record(
     labels: std::collections::BTreeMap<String, String>,
     image: &str,
     port: Option<u16>,
+    limits: &Limits,
     build: bool,
 ) -> Record {
-    let now = now_ms();
+    let (now, uptime) = (now_ms(), uptime_ms());
     let info = ContainerInfo {
         id,
         labels,
@@ -56,15 +58,17 @@ pub(super) fn record(
         other_listeners: Vec::new(),
         started_at_ms: now,
         changed_at_ms: now,
+        started_uptime_ms: uptime,
+        changed_uptime_ms: uptime,
     };
-    Record { info, image: image.to_owned(), port, build }
+    Record { info, image: image.to_owned(), port, build, limits: Some(limits.clone()) }
 }
 
 /// Answers a start request. The same id again waits for the first start and gives its container.
 pub(super) async fn start(core: Arc<Core>, spec: ContainerSpec) -> Result<ContainerInfo> {
     let id = spec.id.clone();
     let image = core.store.image(&spec.image)?;
-    let mut record = record(id.clone(), spec.labels, &image.info.digest, spec.port, false);
+    let mut record = record(id.clone(), spec.labels, &image.info.digest, spec.port, &spec.limits, false);
     let Some(_held) = core.registry.reserve(&mut record)? else {
         if let Some(operation) = core.registry.operation(&id) {
             let _first_start = operation.lock().await;
@@ -110,13 +114,19 @@ pub(super) async fn launch(core: &Arc<Core>, record: &Record, plan: Plan) -> Res
 async fn create(core: &Arc<Core>, record: &Record, plan: Plan) -> Result<()> {
     let id = record.info.id.clone();
     let ip = record.info.ip.ok_or_else(|| fault(FaultCode::Internal, "a container without address"))?;
+    core.sandbox_holds().await?;
     let _turn = core.starts.acquire().await.map_err(|_| fault(FaultCode::Busy, "the agent is ending"))?;
     let (core_of_work, record_of_work) = (core.clone(), record.clone());
+    failpoint("agent.start.reserved");
     let config_file = blocking(move || describe(&core_of_work, &record_of_work, ip, plan)).await?;
+    failpoint("agent.start.described");
     let launched = shim::launch(&core.config, &config_file).await?;
+    failpoint("agent.start.created");
     let (config, id_of_work) = (core.config.clone(), id.clone());
     blocking(move || net::join(&config.bridge, id_of_work.as_str(), launched.init_pid, ip, config.subnet.prefix, config.gateway())).await?;
+    failpoint("agent.start.joined");
     shim::ask(&shim::socket(&core.config, &id), ShimRequest::Start, SHIM_ANSWER).await?;
+    failpoint("agent.start.running");
     Ok(())
 }
 
@@ -129,6 +139,7 @@ fn describe(core: &Core, record: &Record, ip: std::net::Ipv4Addr, plan: Plan) ->
     for dir in [&run.join("bundle"), &data] {
         private_dir(dir)?;
     }
+    failpoint("agent.start.half-described");
     record.write(&run)?;
     let (upper, work) = (data.join("upper"), data.join("work"));
     for dir in [&upper, &work] {
@@ -144,6 +155,7 @@ fn describe(core: &Core, record: &Record, ip: std::net::Ipv4Addr, plan: Plan) ->
         limits: plan.limits,
         stdio: plan.stdio,
         log: plan.log,
+        log_bytes_per_second: Some(config.limits.log_bytes_per_second),
         port: plan.port,
         files: plan.files,
         root: RootRecipe { lowers: plan.lowers, upper, work, source: None, volatile: true },
@@ -176,14 +188,18 @@ fn describe(core: &Core, record: &Record, ip: std::net::Ipv4Addr, plan: Plan) ->
 /// Ends a container however it is and removes all of it: processes, cgroups, link, files, reservation.
 pub(super) async fn discard(core: &Arc<Core>, id: &ContainerId) -> Result<()> {
     end(core, id).await?;
+    failpoint("agent.remove.ended");
     let (run, data) = (core.config.container_run_dir(id.as_str()), core.config.container_data_dir(id.as_str()));
     let link = net::host_link(&core.config.bridge, id.as_str());
     let removed = blocking(move || {
         net::remove_link(&link)?;
+        failpoint("agent.remove.link-gone");
         remove_tree(&data)?;
+        failpoint("agent.remove.root-gone");
         remove_tree(&run)
     })
     .await;
+    failpoint("agent.remove.done");
     core.registry.remove(id);
     removed
 }
@@ -207,7 +223,9 @@ pub(super) async fn stop(core: Arc<Core>, id: ContainerId, grace_ms: u64) -> Res
     if !exited(&state.borrow()) {
         let deadline = Duration::from_millis(grace_ms) + core.config.limits.create_timeout;
         core.registry.update(&id, |info| info.state = ContainerState::Stopping);
+        failpoint("agent.stop.before");
         let asked = shim::ask(&shim::socket(&core.config, &id), ShimRequest::Stop { grace_ms }, deadline).await;
+        failpoint("agent.stop.done");
         if let Err(error) = asked {
             warn!(container.id = %id, %error, "the shim did not stop its container");
         }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use landfall_runtime_wire::{ContainerInfo, ExitStatus};
+use landfall_runtime_wire::{ContainerInfo, ExitStatus, Limits};
 
 use crate::fault::{Doing as _, Result};
 
@@ -18,6 +18,9 @@ pub(super) struct Record {
     pub(super) port: Option<u16>,
     /// Builds are nobody's after their agent died.
     pub(super) build: bool,
+    /// What it may use; an agent of before wrote none down.
+    #[serde(default)]
+    pub(super) limits: Option<Limits>,
 }
 
 impl Record {

@@ -3,16 +3,19 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use landfall_runtime_wire::agent::FaultCode;
 use landfall_runtime_wire::{ContainerEvent, ContainerId, ContainerInfo, ContainerState};
 use tokio::sync::{OwnedMutexGuard, broadcast, watch};
+use tracing::warn;
 
 use super::launch::now_ms;
 use super::record::Record;
 use crate::config::Subnet;
 use crate::fault::{Result, fault};
+use crate::uptime_ms;
 
 /// One container.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ struct Entry {
 #[derive(Debug)]
 pub(super) struct Registry {
     subnet: Subnet,
+    /// Where the turn of addresses is kept.
+    turn_file: PathBuf,
     inner: Mutex<Inner>,
     events: broadcast::Sender<ContainerEvent>,
 }
@@ -38,8 +43,11 @@ struct Inner {
 }
 
 impl Registry {
-    pub(super) fn new(subnet: Subnet, backlog: usize) -> Self {
-        Self { subnet, inner: Mutex::default(), events: broadcast::channel(backlog.max(1)).0 }
+    /// Goes on with the addresses where the last agent stopped, as `turn_file` says.
+    pub(super) fn new(subnet: Subnet, turn_file: PathBuf, backlog: usize) -> Self {
+        let next = std::fs::read_to_string(&turn_file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or_default();
+        let inner = Mutex::new(Inner { next, ..Inner::default() });
+        Self { subnet, turn_file, inner, events: broadcast::channel(backlog.max(1)).0 }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -53,6 +61,10 @@ impl Registry {
             return Ok(None);
         }
         record.info.ip = Some(inner.take_address(self.subnet)?);
+        // Not synced: a machine that lost it has rebooted, and then no router believes an old address.
+        if let Err(error) = std::fs::write(&self.turn_file, inner.next.to_string()) {
+            warn!(%error, file = %self.turn_file.display(), "the turn of addresses was not kept; after a restart it begins anew");
+        }
         self.insert(&mut inner, record.clone());
         let held = inner.entries.get(&record.info.id).and_then(|entry| entry.operation.clone().try_lock_owned().ok());
         Ok(held)
@@ -89,7 +101,7 @@ impl Registry {
         if entry.record.info != before {
             let state = entry.record.info.state;
             if state != before.state {
-                entry.record.info.changed_at_ms = now_ms();
+                (entry.record.info.changed_at_ms, entry.record.info.changed_uptime_ms) = (now_ms(), uptime_ms());
             }
             entry.state.send_if_modified(|seen| std::mem::replace(seen, state) != state);
             self.tell(entry);
@@ -149,10 +161,12 @@ impl Registry {
 }
 
 impl Inner {
-    /// The next free address, in turn: one just freed is not given to somebody else while a router may still know it.
+    /// The next free address, in turn, also over restarts of the agent: one just freed is not given to somebody else while a router may
+    /// still know it.
     fn take_address(&mut self, subnet: Subnet) -> Result<Ipv4Addr> {
         // 0 is the network, 1 the bridge, the last one broadcast.
         let usable = subnet.size().saturating_sub(3);
+        self.next = self.next.checked_rem(usable).unwrap_or(0);
         for _ in 0..usable {
             let address = subnet.nth(2 + self.next % usable);
             self.next = (self.next + 1) % usable;
@@ -177,13 +191,16 @@ mod tests {
             other_listeners: Vec::new(),
             started_at_ms: 0,
             changed_at_ms: 0,
+            started_uptime_ms: 0,
+            changed_uptime_ms: 0,
         };
-        Record { info, image: String::new(), port: None, build: false }
+        Record { info, image: String::new(), port: None, build: false, limits: None }
     }
 
     #[test]
     fn addresses_are_unique_until_there_are_none() {
-        let registry = Registry::new("10.9.8.0/29".parse().unwrap(), 8);
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::new("10.9.8.0/29".parse().unwrap(), dir.path().join("turn"), 8);
         let mut given = HashSet::new();
         for id in ["a", "b", "c", "d", "e"] {
             let mut record = record(id);
@@ -197,8 +214,21 @@ mod tests {
     }
 
     #[test]
+    fn a_new_agent_goes_on_with_the_turn() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut given = HashSet::new();
+        for id in ["a", "b", "c", "d", "e"] {
+            let registry = Registry::new("10.9.8.0/29".parse().unwrap(), dir.path().join("turn"), 8);
+            let mut record = record(id);
+            registry.reserve(&mut record).unwrap();
+            assert!(given.insert(record.info.ip), "{:?} was given out before", record.info.ip);
+        }
+    }
+
+    #[test]
     fn exited_is_for_ever() {
-        let registry = Registry::new("10.9.8.0/24".parse().unwrap(), 8);
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::new("10.9.8.0/24".parse().unwrap(), dir.path().join("turn"), 8);
         let mut record = record("a");
         registry.reserve(&mut record).unwrap();
         let exited = ContainerState::Exited(landfall_runtime_wire::ExitStatus { code: 3, oom: false });

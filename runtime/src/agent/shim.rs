@@ -41,7 +41,11 @@ pub(super) async fn launch(config: &AgentConfig, shim_config: &Path) -> Result<L
         if let Some(stderr) = child.stderr.take() {
             let _partial = stderr.take(REASON).read_to_string(&mut reason).await;
         }
-        Err(fault(FaultCode::Internal, format!("creating the container: {}", reason.trim())))
+        let reason = match (reason.trim(), child.wait().await) {
+            ("", Ok(status)) => format!("landfall-shim said nothing and ended ({status})"),
+            (reason, _) => reason.to_owned(),
+        };
+        Err(fault(FaultCode::Internal, format!("creating the container: {reason}")))
     };
     let late = || fault(FaultCode::TimedOut, format!("creating the container took longer than {} s", deadline.as_secs()));
     tokio::time::timeout(deadline, work).await.map_err(|_| late())?
@@ -62,16 +66,47 @@ pub(super) async fn cleanup(config: &AgentConfig, shim_config: &Path) -> Result<
     Err(fault(FaultCode::Internal, format!("cleaning up after a container: {}", String::from_utf8_lossy(&output.stderr).trim())))
 }
 
+/// Tries in a throw-away container every call that must be refused (trust rule S3). What was tried, in a line; or what is wrong.
+pub(crate) async fn self_test(config: &AgentConfig) -> Result<String> {
+    use crate::disk::{passage_dir, private_dir, remove_tree};
+    let (run, data) = (config.run_dir.join("agent/selftest"), config.data_dir.join("selftest"));
+    for dir in [&run, &data] {
+        remove_tree(dir)?;
+    }
+    passage_dir(&run)?;
+    private_dir(&data)?;
+    let init = config.libexec_dir.join("landfall-init");
+    let parent = Path::new("/").join(&config.cgroup_parent);
+    let mut args = vec!["selftest".as_ref(), init.as_os_str(), run.as_os_str(), data.as_os_str(), parent.as_os_str()];
+    args.extend(config.oci_runtime.iter().map(|runtime| runtime.as_os_str()));
+    let output = tokio::time::timeout(config.limits.create_timeout * 2, command(config, &args).output()).await;
+    let removed = remove_tree(&run).and(remove_tree(&data));
+    let output = output.map_err(|_| fault(FaultCode::TimedOut, "the sandbox's self-test took too long"))?;
+    let output = output.map_err(|error| missing(config, &error))?;
+    removed?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    let reason = String::from_utf8_lossy(&output.stderr);
+    let said = format!("the sandbox did not pass its self-test, so no container is started: {}", reason.trim());
+    Err(fault_hint(
+        FaultCode::Internal,
+        said,
+        "Install shim and init of one version with: make install; look further with: landfall doctor",
+    ))
+}
+
 fn command(config: &AgentConfig, args: &[&std::ffi::OsStr]) -> Command {
     let mut command = Command::new(config.libexec_dir.join("landfall-shim"));
     command.args(args).env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    command.envs(landfall_failpoint::environment());
     command.current_dir("/").stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 
 fn missing(config: &AgentConfig, error: &std::io::Error) -> landfall_runtime_wire::agent::Fault {
     let path = config.libexec_dir.join("landfall-shim");
-    fault_hint(FaultCode::Internal, format!("running {}: {error}", path.display()), "Install Landfall's programs with: make install")
+    fault_hint(FaultCode::Internal, format!("running {}: {error}", path.display()), "Install Landfall's programs with: make up")
 }
 
 /// Sends one request; the stream stays for what follows.

@@ -3,33 +3,36 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use futures_util::stream::{StreamExt as _, iter};
 use landfall_runtime_wire::shim::ShimRequest;
 use tracing::warn;
 
+use super::record::Record;
 use super::shim;
 use crate::config::AgentConfig;
 use crate::disk::remove_tree;
 use crate::fault::{Result, blocking};
 use crate::net;
 
+/// From SIGTERM to SIGKILL. Less than a deploy gives: this may be a machine that goes off.
+const GRACE: Duration = Duration::from_secs(10);
 /// How long a dying cgroup may stay busy.
 const CGROUP_BUSY: Duration = Duration::from_secs(5);
 
 /// Ends every container of this config and removes bridge, links, rules, cgroups, mounts and run-time files. The agent must not run any
 /// more. Nothing there is no error; what cannot be removed is told at the end, after all the rest was.
 pub async fn teardown(config: &AgentConfig) -> Result<()> {
-    let mut first_error = Ok(());
     let run = config.run_dir.join("agent/containers");
-    for dir in std::fs::read_dir(&run).into_iter().flatten().flatten() {
-        let socket = dir.path().join("s");
-        if socket.exists() {
-            let _dead_already = shim::ask(&socket, ShimRequest::Stop { grace_ms: 0 }, config.limits.create_timeout).await;
-            let _dead_already = shim::ask(&socket, ShimRequest::Quit, config.limits.create_timeout).await;
-        }
-        if let Err(error) = shim::cleanup(config, &dir.path().join("config.json")).await {
-            warn!(%error, "cannot clean up after a container");
-            first_error = first_error.and(Err(error));
-        }
+    let dirs: Vec<PathBuf> = std::fs::read_dir(&run).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    join_all(dirs.iter().map(|dir| end(config, dir))).await;
+    // Each of these is a process of its own: a few at a time, so that none is late because there are many.
+    let files: Vec<PathBuf> = dirs.iter().map(|dir| dir.join("config.json")).collect();
+    let cleaned = iter(&files).map(|file| shim::cleanup(config, file)).buffer_unordered(config.limits.concurrent_starts.max(1));
+    let mut first_error = Ok(());
+    for error in cleaned.collect::<Vec<_>>().await.into_iter().filter_map(Result::err) {
+        warn!(%error, "cannot clean up after a container");
+        first_error = first_error.and(Err(error));
     }
     let config = config.clone();
     let rest = blocking(move || {
@@ -45,11 +48,28 @@ pub async fn teardown(config: &AgentConfig) -> Result<()> {
     first_error.and(rest)
 }
 
-/// Removes a cgroup of ours from every hierarchy.
+/// Asks a shim to end its container and itself. A build's work is lost anyway, so it gets no time.
+async fn end(config: &AgentConfig, dir: &Path) {
+    let socket = dir.join("s");
+    if !socket.exists() {
+        return;
+    }
+    let build = Record::read(dir).is_none_or(|record| record.build);
+    let grace = if build { Duration::ZERO } else { GRACE };
+    let stop = ShimRequest::Stop { grace_ms: grace.as_millis() as u64 };
+    let _dead_already = shim::ask(&socket, stop, grace + config.limits.create_timeout).await;
+    let _dead_already = shim::ask(&socket, ShimRequest::Quit, config.limits.create_timeout).await;
+}
+
+/// Removes a cgroup of ours from every hierarchy: the one of v2, or those of v1 below it.
 fn remove_cgroups(name: &str) {
     let root = Path::new("/sys/fs/cgroup");
-    let hierarchies = std::fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
-    for dir in hierarchies.chain([root.to_path_buf()]).map(|hierarchy| hierarchy.join(name)) {
+    let hierarchies = if root.join("cgroup.controllers").exists() {
+        vec![root.to_path_buf()]
+    } else {
+        std::fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    };
+    for dir in hierarchies.into_iter().map(|hierarchy| hierarchy.join(name)) {
         let until = std::time::Instant::now() + CGROUP_BUSY;
         while dir.is_dir() && !remove_cgroup(&dir) && std::time::Instant::now() < until {
             std::thread::sleep(Duration::from_millis(10));

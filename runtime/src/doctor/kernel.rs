@@ -117,3 +117,18 @@ pub(super) fn bridges() -> Check {
         Err(error) => Check::fail("network", format!("{error}: dynos have no network"), "Load the modules with: modprobe bridge veth"),
     }
 }
+
+/// Each followed log and each push that waits takes one watch descriptor of the server's user.
+pub(super) fn watches() -> Check {
+    const ENOUGH: u64 = 512;
+    let text = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_instances").unwrap_or_default();
+    match text.trim().parse::<u64>() {
+        Ok(instances) if instances >= ENOUGH => Check::ok("watches", format!("{instances} watch descriptors for each user")),
+        Ok(instances) => {
+            let said =
+                format!("{instances} watch descriptors for each user: when more logs are followed than that, their lines come later");
+            Check::warn("watches", said, format!("Raise it with: sysctl -w fs.inotify.max_user_instances={ENOUGH}"))
+        }
+        Err(_) => Check::warn("watches", "this kernel has no inotify: lines of logs come later", "Boot a kernel with CONFIG_INOTIFY_USER"),
+    }
+}

@@ -17,6 +17,16 @@ fn said(program: &str, arg: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned())
 }
 
+/// Who starts Landfall when the machine boots (sd_booted(3)).
+pub(super) fn init() -> Check {
+    if Path::new("/run/systemd/system").is_dir() {
+        Check::ok("init", "booted with systemd, which starts Landfall at each boot")
+    } else {
+        let said = "this machine was not booted with systemd: Landfall does not come back by itself after a reboot";
+        Check::warn("init", said, "After a boot, start it with: landfall up")
+    }
+}
+
 pub(super) fn nft() -> Check {
     match said("nft", "--version") {
         Some(version) => Check::ok("nft", version),
@@ -76,6 +86,6 @@ pub(super) fn programs(config: &AgentConfig) -> Check {
         Check::ok("programs", format!("Landfall's own programs are in {}", config.libexec_dir.display()))
     } else {
         let said = format!("{} is not in {}: no container can start", missing.join(" and "), config.libexec_dir.display());
-        Check::fail("programs", said, "Install them with: make install")
+        Check::fail("programs", said, "Install them with: make up")
     }
 }

@@ -22,15 +22,21 @@ pub(crate) fn host_link(bridge: &str, id: &str) -> String {
     format!("lfv{}", hex::encode(&digest[..6]))
 }
 
+/// The hardware address of an IPv4 address, locally administered. The host remembers for up to a minute which hardware an address has: whoever
+/// gets the address next must be found there.
+fn hardware(address: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = address.octets();
+    [0x02, 0x1f, a, b, c, d]
+}
+
 /// Makes the bridge and gives it its address. What is there already stays.
 pub(super) fn make_bridge(name: &str, address: Ipv4Addr, prefix: u8) -> Result<()> {
     let doing = || format!("making the bridge {name}");
     let mut netlink = Netlink::open().doing(doing())?;
     // A fixed address: otherwise the bridge takes its lowest port's and every container's neighbour table goes wrong when one leaves.
-    let [a, b, c, d] = address.octets();
     let made = Message::new(libc::RTM_NEWLINK, CREATE, &link_info(0, 0, 0, 0))
         .text(libc::IFLA_IFNAME, name)
-        .attribute(libc::IFLA_ADDRESS, &[0x02, 0x1f, a, b, c, d])
+        .attribute(libc::IFLA_ADDRESS, &hardware(address))
         .nested(libc::IFLA_LINKINFO, &[], |m| m.text(libc::IFLA_INFO_KIND, "bridge"));
     there_is_fine(netlink.ask(made)).doing(doing())?;
     let index = if_nametoindex(name).doing(doing())?;
@@ -53,7 +59,9 @@ pub(crate) fn join(bridge: &str, id: &str, pid: i32, address: Ipv4Addr, prefix: 
             .nested(libc::IFLA_LINKINFO, &[], |m| {
                 m.text(libc::IFLA_INFO_KIND, "veth").nested(libc::IFLA_INFO_DATA, &[], |m| {
                     m.nested(VETH_INFO_PEER, &link_info(0, 0, 0, 0), |m| {
-                        m.text(libc::IFLA_IFNAME, "eth0").number(libc::IFLA_NET_NS_FD, peer)
+                        m.text(libc::IFLA_IFNAME, "eth0")
+                            .attribute(libc::IFLA_ADDRESS, &hardware(address))
+                            .number(libc::IFLA_NET_NS_FD, peer)
                     })
                 })
             })

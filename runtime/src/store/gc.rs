@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::sync::PoisonError;
 
+use landfall_failpoint::failpoint;
 use landfall_runtime_wire::image::GcReport;
 
 use super::Store;
@@ -12,7 +13,7 @@ use crate::fault::{Doing as _, Result};
 
 impl Store {
     /// Removes images that are neither kept nor named by `keep_references`, then blobs and layers no image and no keep list names.
-    /// `keep_reference` says which names survive; a name whose image nobody keeps otherwise goes with it.
+    /// `stack` says which names survive; a name whose image nobody keeps otherwise goes with it.
     pub(crate) fn gc(
         &self,
         keep_images: &BTreeSet<String>,
@@ -23,6 +24,7 @@ impl Store {
         self.alone(|| {
             let mut references = self.references()?;
             references.retain(|name, digest| stack(name) || keep_images.contains(digest));
+            failpoint("agent.gc.before");
             self.references_write(&references)?;
             let mut keep: BTreeSet<String> = keep_images.clone();
             keep.extend(references.into_values());
@@ -41,6 +43,7 @@ impl Store {
                 if !blobs.contains(&digest) {
                     report.images += u64::from(self.is_manifest(&digest));
                     remove_tree(&blob.path())?;
+                    failpoint("agent.gc.blob-gone");
                 }
             }
             for layer in fs::read_dir(self.root.join("layers")).doing("reading the layers")?.flatten() {
@@ -48,7 +51,12 @@ impl Store {
                 if !layers.contains(&digest) {
                     report.bytes += self.layer_info(&digest).map_or(0, |info| info.size_bytes);
                     report.layers += 1;
-                    remove_tree(&layer.path())?;
+                    // Renamed first: a layer that is half there must not look like one that is.
+                    let going = self.root.join("tmp").join(layer.file_name());
+                    remove_tree(&going)?;
+                    fs::rename(layer.path(), &going).doing("removing a layer")?;
+                    failpoint("agent.gc.layer-taken");
+                    remove_tree(&going)?;
                 }
             }
             Ok(report)

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use landfall_failpoint::failpoint;
 use landfall_runtime_wire::agent::FaultCode;
 use landfall_runtime_wire::image::LayerInfo;
 
@@ -37,6 +38,7 @@ impl Store {
         let target = self.layer_dir(&diff_id)?;
         write_atomic(&staged.dir.path().join("size"), size_bytes.to_string().as_bytes())?;
         let layer = LayerInfo { diff_id, size_bytes };
+        failpoint("agent.layer.staged");
         self.alone(|| {
             if target.join("size").exists() {
                 return Ok(());

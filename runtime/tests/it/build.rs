@@ -12,7 +12,7 @@ use landfall_runtime::wire::{ContainerId, FileMount, UserBlock};
 
 use crate::harness::{Instance, drain, limits};
 
-fn spec(instance: &Instance, id: &str, script: &str) -> BuildSpec {
+pub(crate) fn spec(instance: &Instance, id: &str, script: &str) -> BuildSpec {
     let source = instance.dir.path().join(format!("source-{id}"));
     std::fs::create_dir_all(source.join("sub")).unwrap();
     std::fs::write(source.join("Procfile"), "web: run\n").unwrap();
@@ -34,7 +34,7 @@ fn spec(instance: &Instance, id: &str, script: &str) -> BuildSpec {
     }
 }
 
-async fn finish(session: &mut BuildSession) -> (String, BuildOutcome) {
+pub(crate) async fn finish(session: &mut BuildSession) -> (String, BuildOutcome) {
     let mut text = Vec::new();
     let work = async {
         loop {
@@ -48,7 +48,7 @@ async fn finish(session: &mut BuildSession) -> (String, BuildOutcome) {
     (String::from_utf8_lossy(&text).into_owned(), outcome)
 }
 
-fn plan(reuse: Option<String>) -> ExportPlan {
+pub(crate) fn plan(reuse: Option<String>) -> ExportPlan {
     ExportPlan {
         base: "busybox:1".to_owned(),
         layers: vec![ExportLayer { path: "/layers/bp/deps".into(), reuse, in_image: true }],

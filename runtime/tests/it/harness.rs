@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use landfall_runtime::client::Agent;
-use landfall_runtime::wire::{ContainerId, ContainerInfo, ContainerSpec, ContainerState, Limits, Stdio, UserBlock};
+use landfall_runtime::wire::{ContainerId, ContainerInfo, ContainerSpec, ContainerState, Limits, LogTarget, Stdio, UserBlock};
 use landfall_runtime::{AgentConfig, Subnet};
 use tokio_util::sync::CancellationToken;
 
@@ -84,6 +84,18 @@ impl Instance {
         }
     }
 
+    /// A container that logs.
+    pub(crate) fn logging(&self, id: &str, script: &str) -> ContainerSpec {
+        let log = LogTarget { dir: self.dir.path().join("logs").join(id), source: "app".to_owned(), name: "web.1".to_owned() };
+        ContainerSpec { log: Some(log), ..self.spec(id, &["sh", "-c", script]) }
+    }
+
+    /// All that such a container's log says.
+    pub(crate) fn log(&self, id: &str) -> String {
+        let files = std::fs::read_dir(self.dir.path().join("logs").join(id)).into_iter().flatten().flatten();
+        files.map(|file| String::from_utf8_lossy(&std::fs::read(file.path()).unwrap()).into_owned()).collect()
+    }
+
     /// Waits for a state by the agent's events.
     pub(crate) async fn reach(&self, id: &str, good: impl Fn(&ContainerState) -> bool) -> ContainerInfo {
         let work = async {
@@ -119,7 +131,15 @@ impl Drop for Instance {
 }
 
 pub(crate) fn limits() -> Limits {
-    Limits { memory_bytes: 256 << 20, cpu_shares: 256, cpu_percent: None, pids: 64, disk_bytes: None, wall_ms: None }
+    Limits {
+        memory_bytes: 256 << 20,
+        memory_quota_bytes: None,
+        cpu_shares: 256,
+        cpu_percent: None,
+        pids: 64,
+        disk_bytes: None,
+        wall_ms: None,
+    }
 }
 
 pub(crate) fn exited(state: &ContainerState) -> bool {
@@ -152,7 +172,7 @@ fn busybox(dir: &Path) -> PathBuf {
     std::fs::copy("/bin/busybox", root.join("bin/busybox")).expect("apt-get install busybox-static");
     for tool in [
         "sh", "cat", "echo", "sleep", "nc", "wget", "nslookup", "id", "ls", "mkdir", "touch", "dd", "rm", "ip", "kill", "test", "true",
-        "stty", "httpd", "trap",
+        "stty", "httpd", "trap", "ln", "truncate",
     ] {
         let _there = std::os::unix::fs::symlink("busybox", root.join("bin").join(tool));
     }

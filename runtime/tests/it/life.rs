@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use landfall_runtime::wire::agent::FaultCode;
-use landfall_runtime::wire::{ContainerState, Stdio};
+use landfall_runtime::wire::{ContainerState, LogTarget, Stdio};
 
 use crate::harness::{Instance, drain, exec, exited};
 
@@ -110,6 +110,53 @@ async fn teardown_leaves_nothing() {
         }
     }
     landfall_runtime::agent::teardown(&config).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn teardown_gives_containers_time_to_end() {
+    let mut instance = Instance::new().await;
+    let dir = instance.dir.path().join("logs");
+    for id in ["polite-1", "polite-2"] {
+        let mut spec = instance.spec(id, &["sh", "-c", "trap 'echo told to end; exit' TERM; echo ready; sleep 614 & wait"]);
+        spec.log = Some(LogTarget { dir: dir.clone(), source: "app".to_owned(), name: id.to_owned() });
+        instance.agent.start(spec).await.unwrap();
+    }
+    let said = |words: &str| {
+        let files = std::fs::read_dir(&dir).into_iter().flatten().flatten();
+        files.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect::<String>().matches(words).count()
+    };
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while said("ready") < 2 {
+        assert!(std::time::Instant::now() < until, "they never began");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    instance.halt();
+    landfall_runtime::agent::teardown(&instance.config).await.unwrap();
+    assert_eq!(said("told to end"), 2);
+}
+
+/// As below a unit of systemd's.
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_may_lie_deep_in_the_cgroup_tree() {
+    let unit = format!("lf-test-{}.slice/lf.service", std::process::id());
+    let parent = format!("{unit}/dynos");
+    let mut instance = Instance::with(|config| config.cgroup_parent.clone_from(&parent)).await;
+    let found = |path: &str| {
+        let hierarchies = std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
+        hierarchies.chain(["/sys/fs/cgroup".into()]).map(|root| root.join(path)).filter(|dir| dir.is_dir()).collect::<Vec<_>>()
+    };
+    instance.agent.start(instance.spec("deep-1", &["sleep", "615"])).await.unwrap();
+    assert!(!found(&format!("{parent}/deep-1")).is_empty() && !found(&format!("{parent}-shims")).is_empty());
+    let stats = instance.agent.stats().await.unwrap();
+    assert!(stats[0].memory_bytes > 0, "{stats:?}");
+    instance.halt();
+    landfall_runtime::agent::teardown(&instance.config).await.unwrap();
+    assert_eq!([found(&parent), found(&format!("{parent}-shims"))].concat(), Vec::<std::path::PathBuf>::new());
+    // What lies above belongs to whoever made the unit: here, to this test.
+    for dir in found(&unit) {
+        std::fs::remove_dir(&dir).unwrap();
+        std::fs::remove_dir(dir.parent().unwrap()).unwrap();
+    }
 }
 
 fn processes() -> Vec<String> {

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::unused_self, clippy::trivially_copy_pass_by_ref, reason = "helpers of tests")]
 
 mod build;
+mod disk;
 mod harness;
+mod hostile;
 mod life;
 mod network;
 mod stack;

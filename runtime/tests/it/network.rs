@@ -40,6 +40,26 @@ async fn the_host_reaches_dynos_and_dynos_reach_neither_each_other_nor_the_host(
     assert!(text.contains(&gateway.to_string()), "{text}");
 }
 
+/// The host remembers for up to a minute where an address was.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_an_address_next_is_reached_at_once() {
+    // Thirteen addresses: the fourteenth container has the first one's.
+    let instance = Instance::with(|config| config.subnet.prefix = 28).await;
+    let mut given = Vec::new();
+    for turn in 0..14 {
+        let id = format!("turn-{turn}");
+        let mut spec = instance.spec(&id, &["httpd", "-f", "-p", "8000"]);
+        spec.port = Some(8000);
+        let address = instance.agent.start(spec).await.unwrap().ip.unwrap();
+        instance.reach(&id, |state| *state == ContainerState::Ready).await;
+        std::net::TcpStream::connect_timeout(&(address, 8000).into(), Duration::from_secs(1)).expect(&id);
+        instance.agent.stop(&instance.spec(&id, &[]).id, Duration::ZERO).await.unwrap();
+        instance.agent.remove(&instance.spec(&id, &[]).id).await.unwrap();
+        given.push(address);
+    }
+    assert_eq!(given[13], given[0]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn outwards_goes_through_nat_only_where_allowed() {
     // An "internet" of our own: a veth pair whose far end, in another namespace, has a public and a private address.

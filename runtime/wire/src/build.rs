@@ -78,6 +78,8 @@ pub enum KillReason {
     Time,
     /// It wrote more than `disk_bytes`.
     Disk,
+    /// It left more files than an image may have, or directories nested too deep to be walked.
+    Tree,
     /// The machine's disk is full.
     HostDisk,
     /// Its shim died.

@@ -50,15 +50,19 @@ pub struct UserBlock(pub u32);
 /// What one container may use at most.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Limits {
-    /// Hard memory limit.
+    /// Hard memory limit, swap included: who needs more is killed by the kernel.
     pub memory_bytes: u64,
+    /// Above this much memory that cannot be taken back the container runs on and its log says so (R14); at `memory_bytes` all of it is killed
+    /// (R15), not only one process. `None` = no such line, and the kernel kills the one process that needs most.
+    #[serde(default)]
+    pub memory_quota_bytes: Option<u64>,
     /// Relative weight (cgroup v1 `cpu.shares`, converted for v2). 1024 is one share.
     pub cpu_shares: u64,
     /// At most this many hundredths of one CPU; `None` = as much as is free.
     pub cpu_percent: Option<u32>,
     /// Most processes and threads.
     pub pids: u64,
-    /// Most bytes in the writable root; `None` = the agent's default.
+    /// Most bytes in the writable root, and one file for every 16 KiB of them; `None` = the agent's default.
     pub disk_bytes: Option<u64>,
     /// Killed after this long; `None` = never.
     pub wall_ms: Option<u64>,
@@ -215,6 +219,13 @@ pub struct ContainerInfo {
     /// Unix time in milliseconds when it came into its state.
     #[serde(default)]
     pub changed_at_ms: u64,
+    /// When it was asked for, for timers: the machine's uptime then, which nobody sets as they do the clock. No container outlives a boot.
+    /// 0 = not known.
+    #[serde(default)]
+    pub started_uptime_ms: u64,
+    /// When it came into its state, likewise.
+    #[serde(default)]
+    pub changed_uptime_ms: u64,
 }
 
 /// A change of one container.

@@ -27,6 +27,9 @@ pub struct ShimConfig {
     pub stdio: Stdio,
     /// Where its output lines go in [`Stdio::Log`] mode; `None` drops them.
     pub log: Option<LogTarget>,
+    /// Output beyond this is not written but counted (L12); `None` = no limit.
+    #[serde(default)]
+    pub log_bytes_per_second: Option<u64>,
     /// The port that means "ready".
     pub port: Option<u16>,
     /// Files given to it on a tmpfs, read-only, owned by the container user.
@@ -146,6 +149,11 @@ pub enum ShimRequest {
     },
     /// Answered [`ShimEvent::Stats`].
     Stats,
+    /// The platform has something to say of the container: lines for its log, or for whoever is attached. Answered [`ShimEvent::Done`].
+    Note {
+        /// Without newlines.
+        lines: Vec<String>,
+    },
     /// Join the streams: [`ShimEvent::Attached`], then raw frames both ways (and [`crate::agent::Control`] from the client), at last
     /// [`ShimEvent::Exited`]. Refused in [`Stdio::Log`] mode. Hanging up sends SIGHUP to the users of a terminal and kills
     /// nothing else; an empty stdin frame is the end of input. Output waits for the first client.

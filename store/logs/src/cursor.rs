@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-/// A place in the log to resume from: the last stamp seen of each writer. Stamps grow strictly within a writer's files, so this says
-/// exactly which lines were seen, whatever was rotated since. Its text form is one word without blanks, for an event id.
+/// A place in the log to resume from: the place of the last line seen of each writer. Places grow strictly within a writer's files, so this
+/// says exactly which lines were seen, whatever was rotated since. Its text form is one word without blanks, for an event id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cursor(pub(crate) BTreeMap<String, i64>);
 
@@ -15,7 +15,7 @@ pub struct Cursor(pub(crate) BTreeMap<String, i64>);
 pub struct BadCursor;
 
 impl Cursor {
-    /// The last stamp seen of a writer, in microseconds; before all of them if none.
+    /// The last place seen of a writer, in microseconds; before all of them if none.
     pub(crate) fn seen(&self, stem: &str) -> i64 {
         self.0.get(stem).copied().unwrap_or(i64::MIN)
     }

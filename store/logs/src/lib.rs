@@ -7,10 +7,11 @@
 //! ```
 //!
 //! Files merge by their first column, so any process may write without asking another ([`SegmentWriter`]), and whoever reads
-//! ([`Reader`]) sees one log. A writer never waits for a reader.
+//! ([`Reader`]) sees one log. A writer never waits for a reader. A clock that is set changes what the column says and not the order; see `clock`.
 //!
 //! Not here: where an app's directory is, who may read it, how a line travels to a terminal.
 
+mod clock;
 mod cursor;
 mod error;
 mod follow;

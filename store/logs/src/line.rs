@@ -10,11 +10,13 @@ use crate::stamp;
 pub struct Line {
     /// The whole line.
     pub raw: String,
+    /// Where it stands among all lines of the log.
+    pub(crate) place: i64,
 }
 
 impl Line {
-    /// A line of a segment; `None` if it is none (a torn write before a crash, or something else's file).
-    pub(crate) fn parse(raw: &[u8]) -> Option<Self> {
+    /// A line of a segment whose places are `shift` after its stamps; `None` if it is none (a torn write before a crash, or something else's file).
+    pub(crate) fn parse(raw: &[u8], shift: i64) -> Option<Self> {
         if !stamp::is_stamped(raw) {
             return None;
         }
@@ -22,17 +24,13 @@ impl Line {
         let speaker = &raw[stamp::LEN + 1..];
         let colon = speaker.find("]: ")?;
         speaker[..colon].find('[')?;
-        Some(Self { raw })
+        let place = stamp::micros(&raw[..stamp::LEN])?.saturating_add(shift);
+        Some(Self { raw, place })
     }
 
     /// The time column as it stands.
     pub fn stamp(&self) -> &str {
         &self.raw[..stamp::LEN]
-    }
-
-    /// Microseconds since 1970.
-    pub fn micros(&self) -> i64 {
-        stamp::micros(self.stamp()).unwrap_or(0)
     }
 
     /// `app`, `heroku` or `landfall`.

@@ -64,21 +64,22 @@ impl Reader {
                 cursor.see(&segment.stem, newest);
             }
         }
-        lines.sort_by(|a: &Line, b| a.stamp().cmp(b.stamp()));
+        lines.sort_by_key(|line: &Line| line.place);
         lines.drain(..lines.len().saturating_sub(count));
         Ok((lines, cursor))
     }
 
     /// Goes on from a place: no line lost, none doubled. A default [`Cursor`] starts with the oldest line there is.
-    pub fn follow(&self, from: Cursor, filter: Filter) -> Result<Follow> {
+    pub fn follow(&self, from: Cursor, filter: Filter) -> Follow {
         Follow::start(self.dir.clone(), from, filter)
     }
 }
 
-/// The last `count` lines of one segment that pass, and the time of its newest whole line. Reads from the end, as little as it takes.
+/// The last `count` lines of one segment that pass, and the place of its newest whole line. Reads from the end, as little as it takes.
 fn tail(segment: &Segment, count: usize, filter: &Filter) -> std::io::Result<(Vec<Line>, Option<i64>)> {
     const FIRST_LOOK: u64 = 64 * 1024;
     let size = segment.file.metadata()?.len();
+    let shift = segment.shift()?;
     let mut look = FIRST_LOOK;
     loop {
         let start = size.saturating_sub(look);
@@ -86,8 +87,8 @@ fn tail(segment: &Segment, count: usize, filter: &Filter) -> std::io::Result<(Ve
         segment.file.read_exact_at(&mut bytes, start)?;
         let whole = memchr::memrchr(b'\n', &bytes).map_or(0, |end| end + 1);
         let first = if start == 0 { 0 } else { memchr::memchr(b'\n', &bytes).map_or(whole, |end| end + 1).min(whole) };
-        let lines: Vec<Line> = bytes[first..whole].split(|byte| *byte == b'\n').filter_map(Line::parse).collect();
-        let newest = lines.last().map(Line::micros);
+        let lines: Vec<Line> = bytes[first..whole].split(|byte| *byte == b'\n').filter_map(|line| Line::parse(line, shift)).collect();
+        let newest = lines.last().map(|line| line.place);
         let mut passed: Vec<Line> = lines.into_iter().filter(|line| filter.matches(line)).collect();
         if start == 0 || (passed.len() >= count && newest.is_some()) {
             passed.drain(..passed.len().saturating_sub(count));

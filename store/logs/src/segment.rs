@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Result};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
-use crate::stamp;
+use crate::{clock, stamp};
 
 /// One file, open. Its identity is the inode: rotation changes the name only.
 #[derive(Debug)]
@@ -66,13 +66,69 @@ pub(crate) fn stem(name: &str) -> Option<&str> {
     number.bytes().all(|b| b.is_ascii_digit()).then_some(rest)?.strip_suffix(".log")
 }
 
+/// A writer that is root (the shim) gives its files to whoever owns the directory, so that the server reads, rotates and removes all alike.
+pub(crate) fn give_to_owner_of(dir: &Path, file: &File) -> Result<()> {
+    let (owner, now) = (std::fs::metadata(dir)?, file.metadata()?);
+    if (owner.uid(), owner.gid()) != (now.uid(), now.gid()) {
+        // Not root, not ours to give: the file is as good as it can be.
+        let _ = std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()));
+    }
+    Ok(())
+}
+
+/// How far the places of a file's lines lie after their stamps: its first line says so, if they do.
+pub(crate) fn shift(file: &File) -> Result<i64> {
+    const LONGEST: usize = 64;
+    let mut head = [0; LONGEST];
+    let length = file.read_at(&mut head, 0)?;
+    let line = memchr::memchr(b'\n', &head[..length]).map(|end| &head[..end]);
+    Ok(line.and_then(clock::shift_of).unwrap_or(0))
+}
+
+/// What a file ends with.
+pub(crate) struct End {
+    pub(crate) size: u64,
+    /// The stamp of its last line.
+    pub(crate) last: Option<i64>,
+    /// Somebody died in the middle of a line.
+    pub(crate) torn: bool,
+}
+
+/// Looks at the end of a file.
+pub(crate) fn end(file: &File) -> Result<End> {
+    const TAIL: u64 = 64 * 1024;
+    let size = file.metadata()?.len();
+    let start = size.saturating_sub(TAIL);
+    let mut tail = vec![0; (size - start) as usize];
+    let length = file.read_at(&mut tail, start)?;
+    tail.truncate(length);
+    let last = tail
+        .rsplit(|byte| *byte == b'\n')
+        .find(|line| stamp::is_stamped(line))
+        .and_then(|line| std::str::from_utf8(&line[..stamp::LEN]).ok())
+        .and_then(stamp::micros);
+    Ok(End { size, last, torn: tail.last().is_some_and(|byte| *byte != b'\n') })
+}
+
 impl Segment {
-    /// Offset of the first line stamped after `seen`; lines are in order, so halving finds it.
+    /// How far its lines' places lie after their stamps, in microseconds.
+    pub(crate) fn shift(&self) -> Result<i64> {
+        shift(&self.file)
+    }
+
+    /// The place of its last whole line.
+    pub(crate) fn newest(&self) -> Result<Option<i64>> {
+        let Some(last) = end(&self.file)?.last else { return Ok(None) };
+        Ok(Some(last.saturating_add(self.shift()?)))
+    }
+
+    /// Offset of the first line whose place is after `seen`; lines are in order, so halving finds it.
     pub(crate) fn offset_after(&self, seen: i64) -> Result<u64> {
         let (mut low, mut high) = (0, self.file.metadata()?.len());
         if seen == i64::MIN {
             return Ok(0);
         }
+        let seen = seen.saturating_sub(self.shift()?);
         // Invariant: every line that starts before `low` was seen; no line that starts at or after `high` was.
         while low < high {
             let middle = low + (high - low) / 2;

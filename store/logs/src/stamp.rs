@@ -1,4 +1,4 @@
-//! The first column: `2026-01-02T03:04:05.123456+00:00`, always 32 bytes, always UTC, so that text order is time order.
+//! The first column: `2026-01-02T03:04:05.123456+00:00`, always 32 bytes, always UTC.
 
 use jiff::Timestamp;
 use jiff::tz::Offset;

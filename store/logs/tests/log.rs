@@ -77,6 +77,29 @@ fn a_writer_goes_on_after_a_torn_line_and_only_forwards() {
     assert!(lines[1].stamp() > lines[0].stamp());
 }
 
+/// On the only kind of full disk a test can make in a moment: a directory that takes no more files.
+#[test]
+fn lines_that_found_no_room_are_counted_and_writing_goes_on_once_there_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("web.log");
+    let config = LogConfig { segment_bytes: 230, batch_bytes: 1, ..LogConfig::default() };
+    let mut writer = SegmentWriter::open_with(dir.path(), "web", app("web.1"), config).unwrap();
+    for number in 0..3 {
+        writer.append(at(number), b"before, a line of some length").unwrap();
+    }
+    // The segment is full. Where its successor would be is something else: making it fails, as on a full disk.
+    std::fs::rename(&path, dir.path().join("web.log.1")).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    for number in 10..13 {
+        writer.append(at(number), b"lost, a line of some length").unwrap_err();
+    }
+    assert_eq!((writer.take_lost(), writer.take_lost()), (3, 0));
+    std::fs::remove_dir(&path).unwrap();
+    writer.append(at(20), b"after").unwrap();
+    let (lines, _) = Reader::new(dir.path()).last(10, &Filter::default()).unwrap();
+    assert_eq!(texts(&lines), ["before, a line of some length", "before, a line of some length", "before, a line of some length", "after"]);
+}
+
 /// One thread writes through many rotations while another follows and, every so often, starts anew from its cursor's text.
 #[test]
 fn following_across_rotation_and_resume_loses_and_doubles_nothing() {
@@ -92,14 +115,14 @@ fn following_across_rotation_and_resume_loses_and_doubles_nothing() {
         }
     });
     let reader = Reader::new(dir.path());
-    let mut follow = reader.follow(Cursor::default(), Filter::default()).unwrap();
+    let mut follow = reader.follow(Cursor::default(), Filter::default());
     let mut seen: Vec<usize> = Vec::new();
     let (deadline, mut next_resume) = (Instant::now() + Duration::from_mins(1), 1_000);
     while seen.len() < LINES && Instant::now() < deadline {
         seen.extend(follow.wait(Duration::from_millis(200)).unwrap().iter().map(|line| line.text().parse::<usize>().unwrap()));
         if seen.len() > next_resume {
             next_resume += 3_000;
-            follow = reader.follow(follow.cursor().to_string().parse().unwrap(), Filter::default()).unwrap();
+            follow = reader.follow(follow.cursor().to_string().parse().unwrap(), Filter::default());
         }
     }
     writing.join().unwrap();
@@ -119,7 +142,7 @@ fn last_then_follow_has_no_seam() {
     let reader = Reader::new(dir.path());
     let (lines, cursor) = reader.last(1, &Filter::default()).unwrap();
     assert_eq!(texts(&lines), ["three"]);
-    let mut follow = reader.follow(cursor, Filter::default()).unwrap();
+    let mut follow = reader.follow(cursor, Filter::default());
     assert!(follow.poll().unwrap().is_empty());
     writer.append(at(10), b"four").unwrap();
     writer.flush().unwrap();
@@ -134,7 +157,7 @@ fn speed() {
     let dir = tempfile::tempdir().unwrap();
     let config = LogConfig { segments: 64, ..LogConfig::default() };
     let mut writer = SegmentWriter::open_with(dir.path(), "web", app("web.1"), config).unwrap();
-    let mut follow = Reader::new(dir.path()).follow(Cursor::default(), Filter::default()).unwrap();
+    let mut follow = Reader::new(dir.path()).follow(Cursor::default(), Filter::default());
     let (start, mut seen) = (Instant::now(), 0);
     for number in 0..LINES {
         writer.append(Timestamp::now(), b"GET /some/path 200 12ms a line of the usual length for an app, more or less").unwrap();
@@ -149,4 +172,20 @@ fn speed() {
         seen += lines.len();
     }
     println!("{:.0} lines/s written, stored and tailed on one thread", LINES as f64 / start.elapsed().as_secs_f64());
+}
+
+#[test]
+fn a_log_that_comes_later_is_followed_and_not_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = dir.path().join("app");
+    let mut follow = Reader::new(&app).follow(Cursor::default(), Filter::default());
+    assert!(follow.poll().unwrap().is_empty());
+    assert!(!app.exists(), "whoever reads makes nothing");
+    let mut log = SegmentWriter::open(&app, "web.1", LogIdentity::new("app", "web.1").unwrap()).unwrap();
+    log.append(Timestamp::now(), b"one").unwrap();
+    log.flush().unwrap();
+    assert_eq!(follow.wait(Duration::from_secs(10)).unwrap().len(), 1);
+    log.append(Timestamp::now(), b"two").unwrap();
+    log.flush().unwrap();
+    assert_eq!(follow.wait(Duration::from_secs(10)).unwrap().len(), 1);
 }

@@ -3,7 +3,9 @@
 //! No I/O, no async, no sqlx, no axum: every room may depend on this package and it depends on none. A name is parsed once, at the
 //! edge, into one of the types here; inner code never takes a bare `String` for it (trust rule R2).
 
+mod address;
 mod build;
+mod chain;
 mod config_vars;
 mod dyno;
 mod formation;
@@ -12,7 +14,9 @@ mod names;
 mod release;
 mod size;
 
+pub use address::network_of;
 pub use build::BuildStatus;
+pub use chain::chain;
 pub use config_vars::{ConfigVars, SecretString};
 pub use dyno::DynoState;
 pub use formation::{FormationEntry, MAX_QUANTITY, Restarts};

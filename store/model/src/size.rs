@@ -42,7 +42,7 @@ impl DynoSize {
         }
     }
 
-    /// Hard memory limit in bytes.
+    /// Memory quota in bytes.
     pub fn memory_bytes(self) -> u64 {
         const MIB: u64 = 1024 * 1024;
         match self {
@@ -82,7 +82,7 @@ impl FromStr for DynoSize {
         Self::ALL
             .into_iter()
             .find(|size| size.name().to_ascii_lowercase().replace('-', "") == plain)
-            .ok_or_else(|| UnknownSize(text.chars().take(40).collect()))
+            .ok_or_else(|| UnknownSize(text.chars().take(40).flat_map(char::escape_default).collect()))
     }
 }
 

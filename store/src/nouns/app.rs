@@ -100,4 +100,8 @@ pub struct AuditEntry {
     pub at: Timestamp,
     /// What happened.
     pub event: AuditEvent,
+    /// The actor's address, while they have an account.
+    pub actor_email: Option<String>,
+    /// The app's name, while there is something of it.
+    pub app_name: Option<String>,
 }

@@ -14,6 +14,9 @@ pub struct BuildSource {
     pub commit: Option<String>,
     /// First line of the commit's message.
     pub description: Option<String>,
+    /// `commit` is what git says, not what a caller says.
+    #[serde(default)]
+    pub pushed: bool,
 }
 
 /// A build to be made.
@@ -34,6 +37,8 @@ pub struct NewBuild {
 pub struct Build {
     /// Its id.
     pub id: BuildId,
+    /// Which build of its app it is, from 1 on. 0 = nobody counted yet.
+    pub number: u32,
     /// Of which app.
     pub app: AppId,
     /// How far it is.

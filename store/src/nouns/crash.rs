@@ -14,11 +14,23 @@ pub struct CrashRecord {
     pub crashes: Vec<PastCrash>,
 }
 
+/// A moment in the life of one boot of the machine.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct BootTime {
+    /// Which boot: the kernel's id for it.
+    pub boot: String,
+    /// Milliseconds since then.
+    pub uptime_ms: u64,
+}
+
 /// One crash.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PastCrash {
     /// When, in milliseconds since 1970.
     pub at_unix_ms: u64,
+    /// The same by a clock that nobody sets, as far as it goes.
+    #[serde(default)]
+    pub at_uptime: Option<BootTime>,
     /// Of which release.
     pub release: ReleaseVersion,
     /// Its fingerprint.

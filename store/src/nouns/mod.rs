@@ -11,7 +11,7 @@ mod release;
 
 pub use app::{App, AuditEntry, AuditEvent, Domain, DomainKind, NewApp};
 pub use build::{Build, BuildSource, FormationHint, NewBuild, NewSlug, Slug};
-pub use crash::{CrashRecord, PastCrash};
+pub use crash::{BootTime, CrashRecord, PastCrash};
 pub use desired::{DesiredApp, DesiredRelease};
 pub use first_deploy::{FirstDeploy, Postdeploy};
 pub use formation::{Formation, FormationChange, QuantityChange, RestartTarget};

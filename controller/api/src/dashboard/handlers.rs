@@ -1,5 +1,7 @@
 //! The dashboard's pages and posts.
 
+use std::net::IpAddr;
+
 use axum::Form;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -30,8 +32,8 @@ fn login_page(state: &ApiState, email: &str, problem: Option<&str>) -> Response 
 }
 
 /// `GET /login`.
-pub(super) async fn login_form(State(api): State<ApiState>, headers: HeaderMap) -> Response {
-    match current(&api, &headers).await {
+pub(super) async fn login_form(State(api): State<ApiState>, request: axum::extract::Request) -> Response {
+    match current(&api, request.headers(), peer(request.extensions())).await {
         Ok(Some(_)) => Redirect::to("/dashboard").into_response(),
         Ok(None) => login_page(&api, "", None),
         Err(error) => pages::error(&api, &error),
@@ -47,7 +49,7 @@ pub(super) struct Login {
 
 /// `POST /login`. There is no session yet for a form token; the request must come from our own page.
 pub(super) async fn login(State(api): State<ApiState>, request: axum::extract::Request) -> Response {
-    let address = peer(request.extensions()).map(|address| address.to_string());
+    let address = peer(request.extensions());
     let foreign = request.headers().get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none");
     if foreign {
         return pages::error(
@@ -74,7 +76,7 @@ pub(super) async fn login(State(api): State<ApiState>, request: axum::extract::R
     }
 }
 
-async fn begin(api: &ApiState, form: &Login, address: Option<String>) -> ApiResult<String> {
+async fn begin(api: &ApiState, form: &Login, address: Option<IpAddr>) -> ApiResult<String> {
     let principal = oauth::password_login(api, &form.email, &form.password, address).await?;
     let new = NewAuthorization { description: "Dashboard".to_owned(), expires_in: Some(api.config().session_lifetime) };
     let (_, token) = api.store().authorization_create(&principal, new).await?;
@@ -91,7 +93,9 @@ pub(super) struct Plain {
 pub(super) async fn logout(State(api): State<ApiState>, session: Session, Form(form): Form<Plain>) -> Result<Response, Page> {
     session.check(&api, &form.csrf)?;
     if let Some(id) = session.caller.principal.authorization_id() {
-        api.store().authorization_delete(&session.caller.principal, id).await.map_err(|error| Page::error(&api, &error.into()))?;
+        let gone =
+            api.store().authorization_delete(&session.caller.principal, id).await.map_err(|error| Page::error(&api, &error.into()))?;
+        api.audit(Some(&session.caller.principal), "token.revoke", None, gone.description, session.caller.address).await;
     }
     Ok(([(header::SET_COOKIE, set_cookie(&api, None))], Redirect::to("/login")).into_response())
 }
@@ -118,12 +122,12 @@ pub(super) async fn app(State(api): State<ApiState>, session: AppSession) -> Res
 }
 
 async fn app_page(api: &ApiState, session: &AppSession) -> ApiResult {
-    let (scope, now) = (&session.scope, Timestamp::now());
+    let (scope, now, grant) = (&session.scope, Timestamp::now(), session.grant());
     let app = api.store().app_get(scope).await?;
     let releases = api.store().release_list(scope, ReleaseRange::newest(RELEASES)).await?;
     let rows: Vec<_> = releases
         .iter()
-        .map(|release| ReleaseRow::new(release, release.output.map(|_| api.release_output_url(app.id, release.id)), now))
+        .map(|release| ReleaseRow::new(release, release.output.map(|_| api.release_output_url(&grant, release.id)), now))
         .collect();
     let current = rows.iter().zip(&releases).find(|(_, release)| release.current).map(|(row, _)| row);
     let formation = api.store().formation_list(scope).await?;
@@ -170,5 +174,5 @@ pub(super) async fn stats(State(api): State<ApiState>, session: AppSession) -> A
 
 /// `GET /dashboard/apps/{app}/logs`, for the log panel.
 pub(super) async fn logs(State(api): State<ApiState>, session: AppSession, headers: HeaderMap) -> ApiResult {
-    log_sessions::stream(&api, LogSession::tail(session.scope.app_id(), LOG_LINES), true, &headers).await
+    log_sessions::stream(&api, LogSession::tail(session.grant(), LOG_LINES), true, &headers).await
 }

@@ -1,10 +1,12 @@
 //! Who is looking: the session cookie, and the token every form must carry.
 
+use std::net::IpAddr;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use landfall_store::{AppScope, Principal};
+use landfall_store::{AppScope, Grant, Principal};
 use sha2::{Digest as _, Sha256};
 
 use super::pages;
@@ -14,6 +16,8 @@ use crate::error::ApiError;
 use crate::http::conventions::peer;
 
 const COOKIE: &str = "landfall_session";
+/// Over HTTPS: a cookie of this name is taken by browsers from this very host only, never from one above or beside it.
+const HOST_COOKIE: &str = "__Host-landfall_session";
 const CSRF: &str = "csrf";
 
 /// A logged-in browser.
@@ -46,6 +50,11 @@ pub(super) struct AppSession {
 }
 
 impl AppSession {
+    /// The same right, for what outlasts the request.
+    pub(super) fn grant(&self) -> Grant {
+        self.session.caller.principal.grant(&self.scope)
+    }
+
     /// The same as the API's handlers get.
     pub(super) fn access(self) -> AppAccess {
         AppAccess { caller: self.session.caller, scope: self.scope }
@@ -71,33 +80,38 @@ impl IntoResponse for Page {
     }
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
+fn cookie_name(state: &ApiState) -> &'static str {
+    if state.config().public_url.starts_with("https://") { HOST_COOKIE } else { COOKIE }
+}
+
+fn cookie<'a>(state: &ApiState, headers: &'a HeaderMap) -> Option<&'a str> {
     let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     all.flat_map(|text| text.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+        .find_map(|pair| pair.trim().strip_prefix(cookie_name(state))?.strip_prefix('='))
         .filter(|value| !value.is_empty())
 }
 
 /// `Set-Cookie` for a fresh session; `None` ends it.
 pub(super) fn set_cookie(state: &ApiState, token: Option<&str>) -> String {
-    let secure = if state.config().public_url.starts_with("https://") { "; Secure" } else { "" };
+    let name = cookie_name(state);
+    let secure = if name == HOST_COOKIE { "; Secure" } else { "" };
     let (value, age) = token.map_or(("", 0), |token| (token, state.config().session_lifetime.as_secs()));
-    format!("{COOKIE}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}")
+    format!("{name}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}")
 }
 
 /// The account behind the cookie, if it still is good.
-pub(super) async fn current(state: &ApiState, headers: &HeaderMap) -> Result<Option<(Principal, String)>, ApiError> {
-    let Some(token) = cookie(headers) else { return Ok(None) };
-    Ok(state.store().authenticate_token(token).await?.map(|principal| (principal, token.to_owned())))
+pub(super) async fn current(state: &ApiState, headers: &HeaderMap, from: Option<IpAddr>) -> Result<Option<(Principal, String)>, ApiError> {
+    let Some(token) = cookie(state, headers) else { return Ok(None) };
+    Ok(state.store().authenticate_token(token, from).await?.map(|principal| (principal, token.to_owned())))
 }
 
 impl FromRequestParts<ApiState> for Session {
     type Rejection = Page;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Page> {
-        let found = current(state, &parts.headers).await.map_err(|error| Page::error(state, &error))?;
+        let address = peer(&parts.extensions);
+        let found = current(state, &parts.headers, address).await.map_err(|error| Page::error(state, &error))?;
         let (principal, token) = found.ok_or_else(Page::login)?;
-        let address = peer(&parts.extensions).map(|address| address.to_string());
         Ok(Self { caller: Caller { principal, address }, token })
     }
 }

@@ -8,9 +8,12 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use landfall_model::{AccountId, AuthorizationId, network_of};
 use sha2::{Digest as _, Sha256};
+use tracing::Instrument as _;
 
 use crate::ApiState;
+use crate::auth::{Authenticated, token};
 use crate::error::ApiError;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
@@ -31,30 +34,59 @@ pub(crate) async fn tidy_path(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Gives each request an id, logs it once when it is done, and marks the answer.
+/// Gives each request an id, under which everything that is logged of it can be found, and marks the answer with it. What went wrong on our
+/// side is logged as an error; the rest only for who looks closely.
 pub(crate) async fn request_id(request: Request, next: Next) -> Response {
-    let id = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).expect("a UUID is a header value");
-    let (method, started) = (request.method().clone(), Instant::now());
+    let id = uuid::Uuid::new_v4().to_string();
+    let started = Instant::now();
     let path = request.extensions().get::<axum::extract::MatchedPath>().map(|path| path.as_str().to_owned());
-    let mut response = next.run(request).await;
-    tracing::debug!(
-        http.method = %method,
-        http.route = path,
-        http.status = response.status().as_u16(),
-        http.request_id = id.to_str().unwrap_or_default(),
-        duration_ms = started.elapsed().as_millis() as u64,
-        "request"
-    );
-    response.headers_mut().insert(REQUEST_ID, id);
+    // The route, not the path: some paths are secrets.
+    let span = tracing::info_span!("http.request", http.request_id = id, http.method = %request.method(), http.route = path);
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let (http_status, duration_ms) = (response.status().as_u16(), started.elapsed().as_millis() as u64);
+    span.in_scope(|| {
+        if response.status().is_server_error() {
+            tracing::error!(http.status = http_status, duration_ms, "request failed");
+        } else {
+            tracing::debug!(http.status = http_status, duration_ms, "request");
+        }
+    });
+    response.headers_mut().insert(REQUEST_ID, HeaderValue::from_str(&id).expect("a UUID is a header value"));
     response
 }
 
+/// What was begun is done, and written down, whether or not the client stays to hear of it: hyper drops the work of a client that leaves,
+/// so here it is a task of its own. Reading may be dropped.
+pub(crate) async fn to_its_end(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return next.run(request).await;
+    }
+    match state.deeds().spawn(next.run(request).in_current_span()).await {
+        Ok(response) => response,
+        Err(error) => ApiError::internal(&error).into_response(),
+    }
+}
+
 /// Limits, `Accept` and conditional answers of API routes.
-pub(crate) async fn platform_api(State(state): State<ApiState>, request: Request, next: Next) -> Response {
-    let key = limit_key(&request);
-    let Some(remaining) = state.requests().take(&key, Instant::now()) else {
-        return limited("Your account reached the API rate limit. Wait a minute, then repeat the command.");
+pub(crate) async fn platform_api(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
+    let caller = match Authenticated::by(&state, token(request.headers()), peer(request.extensions())).await {
+        Ok(caller) => caller,
+        Err(error) => return error.into_response(),
     };
+    // Only credentials that are somebody's have a bucket of their own: everything else counts for where it came from.
+    let key = match &caller.0 {
+        Some(principal) => Requester::Known(principal.account_id(), principal.authorization_id()),
+        None => Requester::Unknown(peer(request.extensions()).map(network_of)),
+    };
+    let Some(remaining) = state.requests().take(&key, Instant::now()) else {
+        return limited(match key {
+            Requester::Known(..) => "Your account reached the API rate limit. Wait a minute, then repeat the command.",
+            Requester::Unknown(_) => {
+                "Too many requests without valid credentials from your address. Wait a minute, then run: landfall login"
+            }
+        });
+    };
+    request.extensions_mut().insert(caller);
     if let Err(error) = check_accept(request.headers()) {
         return error.into_response();
     }
@@ -80,14 +112,13 @@ pub(crate) fn peer(extensions: &axum::http::Extensions) -> Option<IpAddr> {
     extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip())
 }
 
-/// A caller for counting: the credentials' digest, else the address.
-fn limit_key(request: &Request) -> [u8; 32] {
-    let mut digest = Sha256::new();
-    match request.headers().get(header::AUTHORIZATION) {
-        Some(credentials) => digest.update(credentials.as_bytes()),
-        None => digest.update(format!("{:?}", peer(request.extensions()))),
-    }
-    digest.finalize().into()
+/// Whose requests are counted together.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Requester {
+    /// One token.
+    Known(AccountId, Option<AuthorizationId>),
+    /// Everybody without a good one in one network.
+    Unknown(Option<IpAddr>),
 }
 
 /// Version 3 and its variants, or any JSON; 406 for what we cannot speak.

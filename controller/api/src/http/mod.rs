@@ -2,7 +2,9 @@
 
 pub(crate) mod body;
 pub(crate) mod conventions;
+pub(crate) mod lasting;
 pub(crate) mod limiter;
 pub(crate) mod range;
 pub(crate) mod reply;
+pub(crate) mod shares;
 pub(crate) mod sign;

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use landfall_model::AppName;
-use landfall_store::{App, AppScope, NewApp, ReleaseRef, StoreError};
+use landfall_store::{App, AppIdentity, AppScope, NewApp, ReleaseRef, StoreError};
 use rand::RngExt as _;
 use rand::seq::IndexedRandom as _;
 use serde::Deserialize;
@@ -94,6 +94,8 @@ pub(crate) async fn create(State(api): State<ApiState>, caller: Caller, Body(new
         }
     };
     api.platform().wake(app.id);
+    let scope = api.store().authorize(&caller.principal, &AppIdentity::Id(app.id)).await?;
+    api.audit(Some(&caller.principal), "app.create", Some(&scope), app.name.to_string(), caller.address).await;
     Ok(created(&shapes::app(&app, None, api.platform())))
 }
 
@@ -143,13 +145,16 @@ pub(crate) async fn update(State(api): State<ApiState>, at: AppAccess, Body(chan
     };
     if let Some(name) = &name {
         api.store().app_rename(&at.scope, name).await?;
-        api.audit(Some(&at.caller.principal), "app.rename", Some(&at.scope), name.to_string(), at.caller.address.clone()).await;
+        api.audit(Some(&at.caller.principal), "app.rename", Some(&at.scope), name.to_string(), at.caller.address).await;
     }
     if let Some(on) = change.maintenance {
         api.store().app_maintenance_set(&at.scope, on).await?;
+        let detail = if on { "on" } else { "off" }.to_owned();
+        api.audit(Some(&at.caller.principal), "app.maintenance", Some(&at.scope), detail, at.caller.address).await;
     }
     if let Some(stack) = &stack {
         api.store().app_stack_set(&at.scope, stack).await?;
+        api.audit(Some(&at.caller.principal), "app.stack", Some(&at.scope), stack.clone(), at.caller.address).await;
     }
     api.platform().wake(at.scope.app_id());
     info(State(api), at).await

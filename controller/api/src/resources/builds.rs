@@ -21,8 +21,8 @@ use crate::{ApiState, shapes};
 /// Builds read for one list.
 const MOST: u32 = 1000;
 
-fn shaped(api: &ApiState, app: &App, build: &Build) -> Value {
-    shapes::build(app, build, api.build_output_url(app.id, build.id))
+fn shaped(api: &ApiState, at: &AppAccess, app: &App, build: &Build) -> Value {
+    shapes::build(app, build, api.build_output_url(&at.grant(), build.id))
 }
 
 fn id_of(path: &HashMap<String, String>) -> Result<BuildId, ApiError> {
@@ -33,14 +33,14 @@ fn id_of(path: &HashMap<String, String>) -> Result<BuildId, ApiError> {
 pub(crate) async fn list(State(api): State<ApiState>, at: AppAccess, headers: HeaderMap) -> ApiResult {
     let app = api.store().app_get(&at.scope).await?;
     let builds = api.store().build_list(&at.scope, MOST).await?;
-    ListRange::of(&headers)?.answer(&["id", "created_at"], builds.iter().map(|build| shaped(&api, &app, build)).collect())
+    ListRange::of(&headers)?.answer(&["id", "created_at", "number"], builds.iter().map(|build| shaped(&api, &at, &app, build)).collect())
 }
 
 /// `GET /apps/{app}/builds/{build}`.
 pub(crate) async fn info(State(api): State<ApiState>, at: AppAccess, Path(path): Path<HashMap<String, String>>) -> ApiResult {
     let app = api.store().app_get(&at.scope).await?;
     let build = api.store().build_get(&at.scope, id_of(&path)?).await?;
-    Ok(ok(&shaped(&api, &app, &build)))
+    Ok(ok(&shaped(&api, &at, &app, &build)))
 }
 
 /// Body of `POST /apps/{app}/builds`.
@@ -61,10 +61,17 @@ pub(crate) async fn create(State(api): State<ApiState>, at: AppAccess, Body(new)
     let app = api.store().app_get(&at.scope).await?;
     let file = sources::take(&api, &new.source_blob.url, at.caller.principal.account_id()).await?;
     let version = new.source_blob.version.map(|text| text.chars().filter(|c| !c.is_control()).take(200).collect());
-    let build = TarballBuild { file, version, user: at.caller.principal.account_id() };
-    let id = api.platform().build_from_tarball(at.scope.app_id(), build).await?;
-    api.audit(Some(&at.caller.principal), "build.create", Some(&at.scope), id.to_string(), at.caller.address.clone()).await;
-    Ok(created(&shaped(&api, &app, &api.store().build_get(&at.scope, id).await?)))
+    let build = TarballBuild { file, version, user: at.caller.principal.account_id(), address: at.caller.address };
+    let file = build.file.clone();
+    let id = match api.platform().build_from_tarball(at.scope.app_id(), build).await {
+        Ok(id) => id,
+        Err(error) => {
+            let _ = tokio::fs::remove_file(file).await;
+            return Err(error.into());
+        }
+    };
+    api.audit(Some(&at.caller.principal), "build.create", Some(&at.scope), id.to_string(), at.caller.address).await;
+    Ok(created(&shaped(&api, &at, &app, &api.store().build_get(&at.scope, id).await?)))
 }
 
 /// `DELETE /apps/{app}/builds/{build}`: cancel.
@@ -73,8 +80,8 @@ pub(crate) async fn cancel(State(api): State<ApiState>, at: AppAccess, Path(path
     // Looked up in the app's scope first, so that only its own builds can be named.
     let build = api.store().build_get(&at.scope, id_of(&path)?).await?;
     api.platform().build_cancel(at.scope.app_id(), build.id).await?;
-    api.audit(Some(&at.caller.principal), "build.cancel", Some(&at.scope), build.id.to_string(), at.caller.address.clone()).await;
-    Ok(ok(&shaped(&api, &app, &api.store().build_get(&at.scope, build.id).await?)))
+    api.audit(Some(&at.caller.principal), "build.cancel", Some(&at.scope), build.id.to_string(), at.caller.address).await;
+    Ok(ok(&shaped(&api, &at, &app, &api.store().build_get(&at.scope, build.id).await?)))
 }
 
 /// `GET /apps/{app}/slugs/{slug}`.

@@ -28,7 +28,10 @@ pub(crate) async fn info(State(api): State<ApiState>, at: AppAccess, Path(path):
     let wanted = &path["collaborator"];
     let all = api.store().collaborator_list(&at.scope).await?;
     let who = all.iter().find(|who| who.id.to_string() == *wanted || who.user.email.eq_ignore_ascii_case(wanted));
-    Ok(ok(&shapes::collaborator(&app, who.ok_or_else(|| ApiError::not_found("collaborator", "See them with: landfall access"))?)))
+    Ok(ok(&shapes::collaborator(
+        &app,
+        who.ok_or_else(|| ApiError::not_found("collaborator", "See them at: GET /apps/{app}/collaborators"))?,
+    )))
 }
 
 /// Body of `POST /apps/{app}/collaborators`.

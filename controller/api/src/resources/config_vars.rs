@@ -41,8 +41,14 @@ pub(crate) async fn update(State(api): State<ApiState>, at: AppAccess, Body(give
         changes.insert(key, value);
     }
     let patched = api.store().config_patch(&at.scope, &changes).await?;
-    if patched.release.is_some() {
-        api.platform().wake(at.scope.app_id());
-    }
+    // Either way the answer shows every value there is.
+    let (action, detail) = match &patched.release {
+        Some(release) => {
+            api.platform().wake(at.scope.app_id());
+            ("config.set", format!("{}: {}; config vars shown", release.version, release.description))
+        }
+        None => ("secret.read", "config vars, by a change that changed nothing".to_owned()),
+    };
+    api.audit(Some(&at.caller.principal), action, Some(&at.scope), detail, at.caller.address).await;
     Ok(ok(&shown(&patched.config)))
 }

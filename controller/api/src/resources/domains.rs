@@ -52,6 +52,7 @@ pub(crate) async fn create(State(api): State<ApiState>, at: AppAccess, Body(new)
     let app = api.store().app_get(&at.scope).await?;
     let domain = api.store().domain_add(&at.scope, &hostname).await?;
     api.platform().wake(at.scope.app_id());
+    api.audit(Some(&at.caller.principal), "domain.add", Some(&at.scope), domain.hostname.to_string(), at.caller.address).await;
     Ok(created(&shaped(&api, &app, &domain)))
 }
 
@@ -60,5 +61,6 @@ pub(crate) async fn delete(State(api): State<ApiState>, at: AppAccess, Path(path
     let app = api.store().app_get(&at.scope).await?;
     let domain = api.store().domain_remove(&at.scope, &path["domain"]).await?;
     api.platform().wake(at.scope.app_id());
+    api.audit(Some(&at.caller.principal), "domain.remove", Some(&at.scope), domain.hostname.to_string(), at.caller.address).await;
     Ok(ok(&shaped(&api, &app, &domain)))
 }

@@ -35,38 +35,49 @@ pub(crate) async fn info(State(api): State<ApiState>, at: AppAccess, Path(path):
     Ok(ok(&shapes::dyno(&app, &find(&api, &at, &path).await?, None)))
 }
 
+async fn restart(api: &ApiState, at: &AppAccess, which: DynoSelector, named: &str) -> ApiResult {
+    api.platform().restart(at.scope.app_id(), which).await?;
+    api.audit(Some(&at.caller.principal), "dyno.restart", Some(&at.scope), named.to_owned(), at.caller.address).await;
+    Ok(accepted())
+}
+
+async fn stop(api: &ApiState, at: &AppAccess, which: DynoSelector, named: &str) -> ApiResult {
+    api.platform().stop(at.scope.app_id(), which).await?;
+    api.audit(Some(&at.caller.principal), "dyno.stop", Some(&at.scope), named.to_owned(), at.caller.address).await;
+    Ok(accepted())
+}
+
 /// `DELETE /apps/{app}/dynos`: restart all.
 pub(crate) async fn restart_all(State(api): State<ApiState>, at: AppAccess) -> ApiResult {
-    api.platform().restart(at.scope.app_id(), DynoSelector::All).await?;
-    Ok(accepted())
+    restart(&api, &at, DynoSelector::All, "all").await
 }
 
 /// `DELETE /apps/{app}/dynos/{dyno}`: restart one.
 pub(crate) async fn restart_one(State(api): State<ApiState>, at: AppAccess, Path(path): Path<HashMap<String, String>>) -> ApiResult {
     let dyno = find(&api, &at, &path).await?;
-    api.platform().restart(at.scope.app_id(), DynoSelector::One(dyno.name)).await?;
-    Ok(accepted())
+    let name = dyno.name.to_string();
+    restart(&api, &at, DynoSelector::One(dyno.name), &name).await
 }
 
 /// `DELETE /apps/{app}/formations/{type}`: restart all of one type.
 pub(crate) async fn restart_type(State(api): State<ApiState>, at: AppAccess, Path(path): Path<HashMap<String, String>>) -> ApiResult {
     let process_type = known_type(&api, &at, &path).await?;
-    api.platform().restart(at.scope.app_id(), DynoSelector::Type(process_type)).await?;
-    Ok(accepted())
+    let name = process_type.to_string();
+    restart(&api, &at, DynoSelector::Type(process_type), &name).await
 }
 
 /// `POST /apps/{app}/dynos/{dyno}/actions/stop`.
 pub(crate) async fn stop_one(State(api): State<ApiState>, at: AppAccess, Path(path): Path<HashMap<String, String>>) -> ApiResult {
     let dyno = find(&api, &at, &path).await?;
-    api.platform().stop(at.scope.app_id(), DynoSelector::One(dyno.name)).await?;
-    Ok(accepted())
+    let name = dyno.name.to_string();
+    stop(&api, &at, DynoSelector::One(dyno.name), &name).await
 }
 
 /// `POST /apps/{app}/formations/{type}/actions/stop`.
 pub(crate) async fn stop_type(State(api): State<ApiState>, at: AppAccess, Path(path): Path<HashMap<String, String>>) -> ApiResult {
     let process_type = known_type(&api, &at, &path).await?;
-    api.platform().stop(at.scope.app_id(), DynoSelector::Type(process_type)).await?;
-    Ok(accepted())
+    let name = process_type.to_string();
+    stop(&api, &at, DynoSelector::Type(process_type), &name).await
 }
 
 /// A type of the formation, or one that only one-off dynos have (`run`).

@@ -88,7 +88,11 @@ async fn apply(api: &ApiState, at: &AppAccess, changes: &[FormationChange]) -> R
     let after = api.store().formation_update(&at.scope, changes).await?;
     api.platform().wake(at.scope.app_id());
     let touched = |one: &&landfall_store::Formation| changes.iter().any(|change| change.process_type == one.entry.process_type);
-    Ok(after.iter().filter(touched).map(|one| shapes::formation(&app, one)).collect())
+    let touched: Vec<_> = after.iter().filter(touched).collect();
+    let words = |one: &&landfall_store::Formation| format!("{}={}:{}", one.entry.process_type, one.entry.quantity, one.entry.size.name());
+    let detail = touched.iter().map(words).collect::<Vec<_>>().join(" ");
+    api.audit(Some(&at.caller.principal), "formation.scale", Some(&at.scope), detail, at.caller.address).await;
+    Ok(touched.into_iter().map(|one| shapes::formation(&app, one)).collect())
 }
 
 fn change(process_type: &str, update: &Update) -> Result<FormationChange, ApiError> {

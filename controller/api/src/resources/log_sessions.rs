@@ -1,5 +1,6 @@
 //! `POST /apps/{app}/log-sessions`, and the stream behind the URL it gives: Server-Sent Events for browsers and the Heroku CLI, plain
-//! text for everybody else.
+//! text for everybody else. A tail ends with its client, or with the right to see the app; a silent client that is gone is found by the
+//! kernel's keepalive (plain text has no room for a heartbeat).
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -13,17 +14,20 @@ use bytes::Bytes;
 use futures_util::Stream;
 use jiff::{SignedDuration, Timestamp};
 use landfall_logs::{Cursor, Filter, Follow, Line, Reader, SourceFilter};
-use landfall_model::AppId;
+use landfall_model::AccountId;
+use landfall_store::Grant;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::ApiState;
 use crate::auth::AppAccess;
 use crate::error::{ApiError, ApiResult};
 use crate::http::body::Body;
+use crate::http::lasting::while_granted;
 use crate::http::reply::{created, time};
+use crate::http::shares::{Share, Spent};
 
 /// Most lines of the past one session may ask for (Heroku keeps 1,500).
 const MOST_LINES: usize = 1500;
@@ -51,7 +55,7 @@ pub(crate) struct New {
 /// What a session's ticket says.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Session {
-    app: AppId,
+    grant: Grant,
     lines: usize,
     tail: bool,
     dyno: Option<String>,
@@ -62,8 +66,8 @@ pub(crate) struct Session {
 
 impl Session {
     /// The dashboard's: the last lines of everything, then what comes.
-    pub(crate) fn tail(app: AppId, lines: usize) -> Self {
-        Self { app, lines, tail: true, dyno: None, platform: None, until: Timestamp::now() + LIFETIME }
+    pub(crate) fn tail(grant: Grant, lines: usize) -> Self {
+        Self { grant, lines, tail: true, dyno: None, platform: None, until: Timestamp::now() + LIFETIME }
     }
 
     fn filter(&self) -> Filter {
@@ -88,7 +92,7 @@ pub(crate) async fn create(State(api): State<ApiState>, at: AppAccess, Body(new)
     let dyno = new.dyno.or(new.dyno_name).or(new.process_type).filter(|text| !text.is_empty());
     let now = Timestamp::now();
     let session = Session {
-        app: at.scope.app_id(),
+        grant: at.grant(),
         lines: new.lines.unwrap_or(100).min(MOST_LINES),
         tail: new.tail.unwrap_or(false),
         dyno,
@@ -103,7 +107,7 @@ pub(crate) async fn create(State(api): State<ApiState>, at: AppAccess, Body(new)
 pub(crate) async fn open(State(api): State<ApiState>, Path(ticket): Path<String>, headers: HeaderMap) -> ApiResult {
     let expired = || ApiError::not_found("log session", "Open a new one with: landfall logs --tail");
     let session: Session = api.config().ticket_key.open(PURPOSE, &ticket).ok_or_else(expired)?;
-    if session.until < Timestamp::now() {
+    if session.until < Timestamp::now() || !api.store().grant_holds(&session.grant).await? {
         return Err(expired());
     }
     let events = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains("text/event-stream"));
@@ -112,38 +116,44 @@ pub(crate) async fn open(State(api): State<ApiState>, Path(ticket): Path<String>
 
 /// The stream of a session, from `Last-Event-ID` on where the client has one.
 pub(crate) async fn stream(api: &ApiState, session: Session, events: bool, headers: &HeaderMap) -> ApiResult<Response> {
-    let reader = Reader::new(&api.config().logs_dir.join(session.app.to_string()));
+    let reader = Reader::new(&api.config().logs_dir.join(session.grant.app_id().to_string()));
     let resume: Option<Cursor> = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
     let (filter, count, tail) = (session.filter(), session.lines, session.tail);
-    let permit = api.tails().try_acquire_owned().map_err(|_| {
-        let message = "Too many people follow logs on this server at once. Try again later, or read the past with: landfall logs -n 500";
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", message)
-    })?;
+    let place = if tail { Some(api.tails().take(Some(session.grant.account_id())).map_err(no_place)?) } else { None };
     // Reading the past touches many files: off the async threads.
     let begun = tokio::task::spawn_blocking(move || -> landfall_logs::Result<(Vec<Line>, Cursor, Option<Follow>)> {
         let (lines, cursor) = match resume {
             Some(cursor) => (Vec::new(), cursor),
             None => reader.last(count, &filter)?,
         };
-        let follow = if tail { Some(reader.follow(cursor.clone(), filter)?) } else { None };
+        let follow = if tail { Some(reader.follow(cursor.clone(), filter)) } else { None };
         Ok((lines, cursor, follow))
     });
     let (lines, cursor, follow) = begun.await.map_err(|error| ApiError::internal(&error))?.map_err(|error| ApiError::internal(&error))?;
     let first = encode(&lines, &cursor, events, true, follow.is_some());
     let follow = match follow {
-        Some(follow) => Some(follow_in_thread(follow, events, permit).map_err(|error| ApiError::internal(&error))?),
+        Some(follow) => Some(follow_in_thread(follow, events, place).map_err(|error| ApiError::internal(&error))?),
         None => None,
     };
     let kind = if events { "text/event-stream" } else { "text/plain; charset=utf-8" };
     let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    Ok((StatusCode::OK, headers, HttpBody::from_stream(chunks(first, follow))).into_response())
+    let stream = while_granted(api, session.grant, chunks(first, follow));
+    Ok((StatusCode::OK, headers, HttpBody::from_stream(stream)).into_response())
+}
+
+fn no_place(spent: Spent) -> ApiError {
+    let message = match spent {
+        Spent::Own => "Your account follows as many logs as it may. End a log tail elsewhere, or read the past with: landfall logs -n 500",
+        Spent::All => "Too many people follow logs on this server at once. Try again later, or read the past with: landfall logs -n 500",
+    };
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", message)
 }
 
 /// Follows a log in a thread of its own (the log's files are read with blocking calls), which ends when the client does.
-fn follow_in_thread(mut follow: Follow, events: bool, permit: OwnedSemaphorePermit) -> std::io::Result<mpsc::Receiver<Bytes>> {
+fn follow_in_thread(mut follow: Follow, events: bool, place: Option<Share<AccountId>>) -> std::io::Result<mpsc::Receiver<Bytes>> {
     let (sender, receiver) = mpsc::channel(4);
     std::thread::Builder::new().name("log-tail".to_owned()).spawn(move || {
-        let _permit = permit;
+        let _place = place;
         let mut silent = Duration::ZERO;
         while !sender.is_closed() {
             let chunk = match follow.wait(LOOK_UP) {
@@ -155,7 +165,7 @@ fn follow_in_thread(mut follow: Follow, events: bool, permit: OwnedSemaphorePerm
                     }
                     Bytes::from_static(b":\n\n")
                 }
-                Err(error) => return tracing::warn!(error.chain = %crate::error::chain(&error), "log tail ended"),
+                Err(error) => return tracing::warn!(error.chain = %landfall_model::chain(&error), "log tail ended"),
             };
             silent = Duration::ZERO;
             if sender.blocking_send(chunk).is_err() {

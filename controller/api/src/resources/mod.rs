@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod apps;
+pub(crate) mod audit;
 pub(crate) mod builds;
 pub(crate) mod catalog;
 pub(crate) mod collaborators;

@@ -1,15 +1,17 @@
 //! Logging in and tokens: `/oauth/authorizations`, `/oauth/sessions/~`.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use jiff::Timestamp;
-use landfall_model::AuthorizationId;
+use landfall_model::{AuthorizationId, network_of};
 use landfall_store::{NewAuthorization, Principal};
 use serde::Deserialize;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::auth::{Caller, basic};
 use crate::error::{ApiError, ApiResult};
@@ -29,17 +31,20 @@ impl FromRequestParts<ApiState> for LoginCaller {
         let Some((email, password)) = basic(&parts.headers).filter(|(user, _)| user.contains('@')) else {
             return Caller::from_request_parts(parts, state).await.map(Self);
         };
-        let address = peer(&parts.extensions).map(|address| address.to_string());
-        let principal = password_login(state, &email, &password, address.clone()).await?;
+        let address = peer(&parts.extensions);
+        let principal = password_login(state, &email, &password, address).await?;
         Ok(Self(Caller { principal, address }))
     }
 }
 
 /// Checks a password: limited in tries, written to the audit log either way. The dashboard's form uses it too.
-pub(crate) async fn password_login(state: &ApiState, email: &str, password: &str, address: Option<String>) -> Result<Principal, ApiError> {
+///
+/// Tries are counted by account, whoever guesses, and by network, whatever account is guessed. A right password takes nothing.
+pub(crate) async fn password_login(state: &ApiState, email: &str, password: &str, address: Option<IpAddr>) -> Result<Principal, ApiError> {
     let email = email.trim().to_lowercase();
-    let key = format!("{}|{email}", address.as_deref().unwrap_or_default());
-    if state.logins().take(&key, Instant::now()).is_none() {
+    let (network, account) = (address.map(network_of), Sha256::digest(email.as_bytes()).into());
+    let now = Instant::now();
+    if state.logins_by_network().take(&network, now).is_none() || state.logins_by_account().take(&account, now).is_none() {
         let message = "Too many login attempts. Wait a minute, then run: landfall login";
         return Err(ApiError::new(axum::http::StatusCode::TOO_MANY_REQUESTS, "rate_limit", message));
     }
@@ -52,6 +57,8 @@ pub(crate) async fn password_login(state: &ApiState, email: &str, password: &str
             "Invalid email or password. Try again: landfall login",
         ));
     };
+    state.logins_by_network().give_back(&network);
+    state.logins_by_account().give_back(&account);
     state.audit(Some(&principal), "login", None, "password".to_owned(), address).await;
     Ok(principal)
 }

@@ -19,8 +19,8 @@ use crate::{ApiState, shapes};
 /// Releases read for one list. More are reached with `Range: version N..`.
 const MOST: u32 = 1000;
 
-fn shaped(api: &ApiState, app: &App, release: &Release) -> Value {
-    let output = release.output.map(|_| api.release_output_url(app.id, release.id));
+fn shaped(api: &ApiState, at: &AppAccess, app: &App, release: &Release) -> Value {
+    let output = release.output.map(|_| api.release_output_url(&at.grant(), release.id));
     shapes::release(app, release, output)
 }
 
@@ -33,7 +33,7 @@ pub(crate) async fn list(State(api): State<ApiState>, at: AppAccess, headers: He
     let range = ListRange::of(&headers)?;
     let app = api.store().app_get(&at.scope).await?;
     let releases = api.store().release_list(&at.scope, window(&range)).await?;
-    range.answer(&["version", "id"], releases.iter().map(|release| shaped(&api, &app, release)).collect())
+    range.answer(&["version", "id"], releases.iter().map(|release| shaped(&api, &at, &app, release)).collect())
 }
 
 /// The part of the list worth reading for a range: its page and one more, so that "there is more" is known.
@@ -54,7 +54,7 @@ fn window(range: &ListRange) -> ReleaseRange {
 pub(crate) async fn info(State(api): State<ApiState>, at: AppAccess, Path(path): Path<HashMap<String, String>>) -> ApiResult {
     let app = api.store().app_get(&at.scope).await?;
     let release = api.store().release_get(&at.scope, named(&path["release"])?).await?;
-    Ok(ok(&shaped(&api, &app, &release)))
+    Ok(ok(&shaped(&api, &at, &app, &release)))
 }
 
 /// `GET /apps/{app}/releases/{release}/config-vars`.
@@ -80,7 +80,7 @@ pub(crate) async fn rollback(State(api): State<ApiState>, at: AppAccess, Body(ne
     })?;
     let release = roll_back(&api, &at, &wanted).await?;
     let app = api.store().app_get(&at.scope).await?;
-    Ok(created(&shaped(&api, &app, &release)))
+    Ok(created(&shaped(&api, &at, &app, &release)))
 }
 
 /// Makes the release that repeats an old one. The dashboard's button does the same.
@@ -88,6 +88,6 @@ pub(crate) async fn roll_back(api: &ApiState, at: &AppAccess, wanted: &str) -> R
     let release = api.store().release_rollback(&at.scope, named(wanted)?).await?;
     api.platform().wake(at.scope.app_id());
     let detail = format!("{}: {}", release.version, release.description);
-    api.audit(Some(&at.caller.principal), "release.rollback", Some(&at.scope), detail, at.caller.address.clone()).await;
+    api.audit(Some(&at.caller.principal), "release.rollback", Some(&at.scope), detail, at.caller.address).await;
     Ok(release)
 }

@@ -14,7 +14,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::http::body::Body;
 use crate::http::reply::created;
 use crate::platform::{ExecCommand, RunSpec};
-use crate::{ApiState, shapes};
+use crate::{ApiState, attach, shapes};
 
 /// Body of `POST /apps/{app}/dynos`.
 #[derive(Deserialize)]
@@ -52,7 +52,7 @@ pub(crate) async fn run(State(api): State<ApiState>, at: AppAccess, Body(run): B
     let started = api.platform().run(at.scope.app_id(), spec).await?;
     api.audit(Some(&at.caller.principal), "dyno.run", Some(&at.scope), started.dyno.name.to_string(), at.caller.address).await;
     let app = api.store().app_get(&at.scope).await?;
-    let url = started.attachment.map(|secret| attach_url(&api, &secret));
+    let url = started.attachment.map(|secret| attach_url(&api, &at, secret));
     Ok(created(&shapes::dyno(&app, &started.dyno, url)))
 }
 
@@ -79,11 +79,12 @@ pub(crate) async fn exec(
     let name = dyno.name;
     let secret = api.platform().exec(at.scope.app_id(), dyno.id, ExecCommand { args: exec.args, tty: exec.tty, env, window }).await?;
     api.audit(Some(&at.caller.principal), "dyno.exec", Some(&at.scope), name.to_string(), at.caller.address).await;
-    Ok(created(&json!({ "dyno": name, "attach_url": attach_url(&api, &secret) })))
+    Ok(created(&json!({ "dyno": name, "attach_url": attach_url(&api, &at, secret) })))
 }
 
-fn attach_url(api: &ApiState, secret: &str) -> String {
-    api.url(&format!("/attach/{secret}"))
+fn attach_url(api: &ApiState, at: &AppAccess, secret: String) -> String {
+    let ticket: attach::Ticket = (at.grant(), secret);
+    api.url(&format!("/attach/{}", api.config().ticket_key.seal(attach::PURPOSE, &ticket)))
 }
 
 /// An environment, and the window's size where `COLUMNS` and `LINES` tell it (numbers, 0 when unknown).

@@ -25,6 +25,8 @@ use crate::http::reply::created;
 /// How long an upload waits for its build.
 const KEPT: Duration = Duration::from_hours(1);
 const PURPOSE: &str = "source";
+/// The end of the name of a file that a build takes, and removes.
+pub const IN_USE: &str = "build";
 
 /// What a source's ticket says.
 type Ticket = (Uuid, AccountId);
@@ -42,6 +44,9 @@ pub(crate) async fn create(State(api): State<ApiState>, caller: Caller) -> ApiRe
 async fn remove_old(dir: &std::path::Path) {
     let Ok(mut entries) = tokio::fs::read_dir(dir).await else { return };
     while let Ok(Some(entry)) = entries.next_entry().await {
+        if entry.path().extension().is_some_and(|extension| extension == IN_USE) {
+            continue;
+        }
         let age = entry.metadata().await.ok().and_then(|meta| meta.modified().ok()?.elapsed().ok());
         if age.is_some_and(|age| age > KEPT) {
             let _ = tokio::fs::remove_file(entry.path()).await;
@@ -110,7 +115,8 @@ pub(crate) async fn download(State(api): State<ApiState>, Path(ticket): Path<Str
     Ok(response)
 }
 
-/// The uploaded file behind a source URL, if this account uploaded it. Other servers' URLs are never fetched (trust rule R8).
+/// A build's own copy (a hard link) of the uploaded file behind a source URL, if this account uploaded it: several builds may be made of one
+/// upload. Other servers' URLs are never fetched (trust rule R8).
 pub(crate) async fn take(api: &ApiState, url: &str, account: AccountId) -> Result<PathBuf, ApiError> {
     let foreign = || ApiError::invalid("source_blob.url must be a get_url of POST /sources of this server. Upload the source there first.");
     let (_, ticket) = url.rsplit_once("/sources/").ok_or_else(foreign)?;
@@ -118,8 +124,12 @@ pub(crate) async fn take(api: &ApiState, url: &str, account: AccountId) -> Resul
     if owner != account {
         return Err(foreign());
     }
-    match tokio::fs::try_exists(&path).await {
-        Ok(true) => Ok(path),
-        _ => Err(ApiError::invalid("Nothing was uploaded to that source. PUT the tarball to its put_url first.")),
+    let own = path.with_file_name(format!("{}.{IN_USE}", Uuid::new_v4()));
+    match tokio::fs::hard_link(&path, &own).await {
+        Ok(()) => Ok(own),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(ApiError::invalid("Nothing was uploaded to that source. PUT the tarball to its put_url first."))
+        }
+        Err(error) => Err(disk(&error)),
     }
 }

@@ -69,7 +69,7 @@ async fn what_people_type_is_shown_as_text() {
     let world = World::new().await;
     let scope = world.deployed("blog").await;
     world.patch("/apps/blog/config-vars", json!({ "SECRET": "do-not-show-me" })).await.expect(200);
-    let evil = landfall_store::BuildSource { commit: Some("<script>alert(1)</script>".into()), description: None };
+    let evil = landfall_store::BuildSource { commit: Some("<script>alert(1)</script>".into()), ..landfall_store::BuildSource::default() };
     let new = landfall_store::NewBuild { id: None, source: evil, stack: "debian-13".into(), worker: "test".into() };
     let build = world.store.build_create(&scope, new).await.unwrap();
     let slug = landfall_store::NewSlug {
@@ -80,7 +80,7 @@ async fn what_people_type_is_shown_as_text() {
         formation: std::collections::BTreeMap::new(),
         app_json: json!({}),
     };
-    world.store.build_finish(&scope, build.id, slug).await.unwrap();
+    world.store.build_finish(&scope, build.id, slug, None).await.unwrap();
     let cookie = login(&world, "ann%40example.com").await;
     let html = page(&world, "/dashboard/apps/blog", &cookie).await.text();
     assert!(html.contains("SECRET") && !html.contains("do-not-show-me"), "config shows names only");

@@ -113,7 +113,7 @@ async fn without_a_good_token_no_door_opens() {
             let headers: Vec<_> = credentials.map(|value| ("authorization", value)).into_iter().collect();
             let answer = world.send(route.method.clone(), &path, &headers, "").await;
             match route.access {
-                Access::Account | Access::App => {
+                Access::Account | Access::App | Access::Admin => {
                     assert_eq!((answer.status, answer.json()["id"].as_str()), (401, Some("unauthorized")), "{} {path}", route.method);
                     assert!(answer.header("www-authenticate").starts_with("Basic"));
                 }

@@ -1,6 +1,7 @@
 //! The double for what needs running containers: dynos kept in memory, an attachment that echoes.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -9,18 +10,72 @@ use jiff::Timestamp;
 use landfall_api::platform::*;
 use landfall_model::{AppId, AppName, BuildId, DynoId, DynoName, DynoSize, DynoState, Hostname, ReleaseId};
 use landfall_store::{NewBuild, ReleaseRef, Store};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 pub(crate) struct Live {
     store: Arc<Store>,
     pub(crate) calls: Mutex<Vec<String>>,
     one_offs: Mutex<Vec<(AppId, DynoView)>>,
     attachments: Mutex<HashMap<String, Attachment>>,
+    gate: Mutex<Option<Arc<Gate>>>,
+    broken: AtomicBool,
+}
+
+/// Where a start waits, when a test closed it.
+#[derive(Default)]
+pub(crate) struct Gate {
+    reached: Notify,
+    opened: Notify,
+    dropped: Notify,
+}
+
+impl Gate {
+    /// Somebody waits.
+    pub(crate) async fn reached(&self) {
+        self.reached.notified().await;
+    }
+
+    /// Who waited is gone.
+    pub(crate) async fn dropped(&self) {
+        self.dropped.notified().await;
+    }
+
+    pub(crate) fn open(&self) {
+        self.opened.notify_one();
+    }
+}
+
+/// Tells of a future that was dropped half-way.
+struct HalfWay(Option<Arc<Gate>>);
+
+impl Drop for HalfWay {
+    fn drop(&mut self) {
+        if let Some(gate) = &self.0 {
+            gate.dropped.notify_one();
+        }
+    }
 }
 
 impl Live {
+    /// The next starts wait.
+    pub(crate) fn close_gate(&self) -> Arc<Gate> {
+        self.gate.lock().unwrap().insert(Arc::default()).clone()
+    }
+
+    /// Asking for stacks fails from now on.
+    pub(crate) fn break_stacks(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn new(store: Arc<Store>) -> Self {
-        Self { store, calls: Mutex::default(), one_offs: Mutex::default(), attachments: Mutex::default() }
+        Self {
+            store,
+            calls: Mutex::default(),
+            one_offs: Mutex::default(),
+            attachments: Mutex::default(),
+            gate: Mutex::default(),
+            broken: AtomicBool::new(false),
+        }
     }
 
     fn note(&self, call: String) {
@@ -100,6 +155,13 @@ impl Platform for Live {
     fn run(&self, app: AppId, spec: RunSpec) -> Answer<'_, Started> {
         async move {
             self.note(format!("run {} attach={} tty={} env={:?} window={:?}", spec.command, spec.attach, spec.tty, spec.env, spec.window));
+            let gate = self.gate.lock().unwrap().clone();
+            if let Some(gate) = gate {
+                let mut half_way = HalfWay(Some(gate.clone()));
+                gate.reached.notify_one();
+                gate.opened.notified().await;
+                half_way.0 = None;
+            }
             let kind = spec.process_type.unwrap_or_else(|| "run".parse().unwrap());
             let mut dyno = self.view(app, DynoName::new(kind, 4821), &spec.command).await;
             dyno.size = spec.size.unwrap_or_default();
@@ -144,8 +206,9 @@ impl Platform for Live {
     fn build_from_tarball(&self, app: AppId, build: TarballBuild) -> Answer<'_, BuildId> {
         async move {
             let bytes = tokio::fs::read(&build.file).await.unwrap();
+            tokio::fs::remove_file(&build.file).await.unwrap();
             self.note(format!("build of {} bytes", bytes.len()));
-            let source = landfall_store::BuildSource { commit: build.version, description: None };
+            let source = landfall_store::BuildSource { commit: build.version, ..landfall_store::BuildSource::default() };
             let new = NewBuild { id: None, source, stack: "debian-13".into(), worker: "test".into() };
             Ok(self.store.build_create(&self.store.system().app(app), new).await.unwrap().id)
         }
@@ -176,7 +239,14 @@ impl Platform for Live {
     }
 
     fn stacks(&self) -> Answer<'_, Vec<String>> {
-        async { Ok(vec!["debian-13".to_owned(), "debian-12".to_owned()]) }.boxed()
+        let broken = self.broken.load(Ordering::Relaxed);
+        async move {
+            if broken {
+                return Err(PlatformError::Internal("the disk is on fire".into()));
+            }
+            Ok(vec!["debian-13".to_owned(), "debian-12".to_owned()])
+        }
+        .boxed()
     }
 
     fn git_http_url(&self, app: &AppName) -> String {

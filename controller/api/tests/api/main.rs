@@ -9,3 +9,4 @@ mod resources;
 mod schema;
 mod streams;
 mod support;
+mod trust;

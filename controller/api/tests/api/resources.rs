@@ -52,7 +52,7 @@ async fn login_makes_a_token_and_logout_revokes_it() {
 
     world.call_as(token, Method::DELETE, "/oauth/sessions/~", Value::Null).await.expect(200);
     world.call_as(token, Method::GET, "/account", Value::Null).await.expect(401);
-    let audit = world.store.audit_list(&world.store.authenticate_token(&world.token).await.unwrap().unwrap(), 50).await.unwrap();
+    let audit = world.store.audit_list(&world.store.authenticate_token(&world.token, None).await.unwrap().unwrap(), 50).await.unwrap();
     let actions: Vec<_> = audit.iter().map(|entry| entry.event.action.as_str()).collect();
     for action in ["login.failed", "login", "token.create", "token.revoke"] {
         assert!(actions.contains(&action), "{action} is not in {actions:?}");
@@ -268,6 +268,11 @@ async fn a_source_is_uploaded_built_and_cancelled() {
         .expect(201);
     check("build", &build);
     assert_eq!((build["status"].as_str(), build["source_blob"]["version"].as_str()), (Some("pending"), Some("abc")));
+    // Each build has the upload for itself, and takes it.
+    let again = json!({ "source_blob": { "url": source["source_blob"]["get_url"], "version": "abc" } });
+    world.post("/apps/blog/builds", again).await.expect(201);
+    assert_eq!(world.live.asked(), ["build of 100000 bytes"; 2]);
+    assert_eq!(std::fs::read_dir(world.dir.path().join("uploads")).unwrap().count(), 1, "the upload itself, for an hour");
     let id = build["id"].as_str().unwrap();
     assert_eq!(world.delete(&format!("/apps/blog/builds/{id}")).await.expect(200)["status"], "failed");
     world.delete(&format!("/apps/blog/builds/{id}")).await.expect(409);

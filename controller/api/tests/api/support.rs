@@ -146,7 +146,7 @@ impl World {
     pub(crate) async fn deployed(&self, name: &str) -> AppScope {
         let app = self.post("/apps", json!({ "name": name })).await.expect(201);
         let id: AppId = app["id"].as_str().unwrap().parse().unwrap();
-        let principal = self.store.authenticate_token(&self.token).await.unwrap().unwrap();
+        let principal = self.store.authenticate_token(&self.token, None).await.unwrap().unwrap();
         let name: AppName = name.parse().unwrap();
         let scope = self.store.authorize(&principal, &landfall_store::AppIdentity::Name(name)).await.unwrap();
         assert_eq!(scope.app_id(), id);
@@ -159,6 +159,7 @@ impl World {
         let source = BuildSource {
             commit: Some("1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d".into()),
             description: Some("Greet <b>everybody</b>".into()),
+            pushed: true,
         };
         let new = NewBuild { id: None, source, stack: "debian-13".into(), worker: "test".into() };
         let build = self.store.build_create(scope, new).await.unwrap();
@@ -171,7 +172,7 @@ impl World {
             formation: BTreeMap::new(),
             app_json: json!({}),
         };
-        let (_, release) = self.store.build_finish(scope, build.id, slug).await.unwrap();
+        let (_, release) = self.store.build_finish(scope, build.id, slug, None).await.unwrap();
         if release.status == landfall_model::ReleaseStatus::Pending {
             self.store.release_finish(scope, release.id, landfall_store::ReleaseOutcome::Succeeded).await.unwrap();
         }

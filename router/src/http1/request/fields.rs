@@ -1,8 +1,8 @@
 //! What a request's header fields say, and which of them are passed on.
 
 use super::Reject;
-use crate::http1::Framing;
 use crate::http1::token::{decimal, is_token, is_value, list};
+use crate::http1::{Framing, MOST_NAMED};
 
 /// Headers that are not passed on as they came: hop by hop, or written anew. `_` counts as `-`, since many apps cannot tell them apart.
 pub(super) fn is_ours(name: &[u8]) -> bool {
@@ -46,7 +46,7 @@ impl<'h> Seen<'h> {
             bad_expectation: false,
             request_id: None,
         };
-        let (mut hosts, mut lengths, mut codings, mut ids, mut wants_upgrade) = (0, 0, 0, 0, false);
+        let (mut hosts, mut lengths, mut codings, mut ids, mut named, mut wants_upgrade) = (0, 0, 0, 0, 0, false);
         for header in headers {
             let (name, value) = (header.name.as_bytes(), header.value);
             if name.len() > max_name {
@@ -65,6 +65,10 @@ impl<'h> Seen<'h> {
                 7 if is("upgrade") => seen.upgrade = Some(value),
                 10 if is("connection") => {
                     for member in list(value) {
+                        named += 1;
+                        if named > MOST_NAMED {
+                            return Err(Reject(400));
+                        }
                         match member.len() {
                             5 if member.eq_ignore_ascii_case(b"close") => seen.close = true,
                             7 if member.eq_ignore_ascii_case(b"upgrade") => wants_upgrade = true,

@@ -69,6 +69,15 @@ fn persistence_follows_version_and_connection() {
     assert!(keep(b"GET / HTTP/1.0\r\nHost: a\r\nConnection: Keep-Alive\r\n\r\n"));
 }
 
+#[test]
+fn a_connection_field_names_few_others() {
+    let naming =
+        |members: usize| read(format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close{}\r\n\r\n", ", x-a".repeat(members)).as_bytes());
+    assert!(naming(31).is_ok());
+    assert!(naming(32).is_err(), "each is looked for among all headers");
+    assert!(naming(4000).is_err());
+}
+
 proptest::proptest! {
     #[test]
     fn any_bytes_are_survived(head: Vec<u8>) {

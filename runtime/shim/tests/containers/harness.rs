@@ -54,7 +54,10 @@ impl Container {
         let bin = dir.path().join("layer/bin");
         std::fs::create_dir_all(&bin).unwrap();
         std::fs::copy("/bin/busybox", bin.join("busybox")).expect("busybox-static is needed: apt-get install busybox-static");
-        for name in ["sh", "cat", "sleep", "id", "nc", "stty", "tty", "touch", "dd", "grep", "ls", "true", "kill", "readlink"] {
+        for name in [
+            "sh", "cat", "sleep", "id", "nc", "stty", "tty", "touch", "dd", "grep", "ls", "true", "kill", "readlink", "yes", "head",
+            "sort", "seq",
+        ] {
             std::os::unix::fs::symlink("busybox", bin.join(name)).unwrap();
         }
         for name in ["shim", "container"] {
@@ -72,9 +75,18 @@ impl Container {
                 additional_gids: vec![],
             },
             hostname: "web-1".into(),
-            limits: Limits { memory_bytes: 128 << 20, cpu_shares: 1024, cpu_percent: None, pids: 64, disk_bytes: None, wall_ms: None },
+            limits: Limits {
+                memory_bytes: 128 << 20,
+                memory_quota_bytes: None,
+                cpu_shares: 1024,
+                cpu_percent: None,
+                pids: 64,
+                disk_bytes: None,
+                wall_ms: None,
+            },
             stdio: Stdio::Pipes,
             log: None,
+            log_bytes_per_second: None,
             port: None,
             files: vec![],
             root: RootRecipe {

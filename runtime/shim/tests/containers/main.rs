@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod harness;
+mod limits;
+mod output;
+mod sandbox;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -14,11 +17,11 @@ use landfall_runtime_wire::shim::{Bind, Phase, ShimEvent, ShimRequest, SourceLow
 use landfall_runtime_wire::{ExecSpec, ExitStatus, FileMount, Stdio, TermSize};
 use std::io::Write;
 
-fn code(code: i32) -> ExitStatus {
+pub(crate) fn code(code: i32) -> ExitStatus {
     ExitStatus { code, oom: false }
 }
 
-fn exec(args: &[&str], terminal: Option<TermSize>) -> ShimRequest {
+pub(crate) fn exec(args: &[&str], terminal: Option<TermSize>) -> ShimRequest {
     ShimRequest::Exec { spec: ExecSpec { args: args.iter().map(|arg| (*arg).to_owned()).collect(), env: vec![], terminal } }
 }
 
@@ -77,7 +80,7 @@ fn ids_on_disk_are_the_containers_own() {
 #[test]
 fn the_self_test_finds_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let output = Command::new(SHIM).arg("selftest").arg(init()).arg(dir.path()).output().unwrap();
+    let output = Command::new(SHIM).arg("selftest").arg(init()).args([dir.path(), dir.path()]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains(" 0 surprises"), "{said}{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -146,6 +149,19 @@ fn stop_kills_what_ignores_sigterm() {
     assert_eq!(c.answer(&ShimRequest::Stop { grace_ms: 300 }), ShimEvent::Exited { status: code(137) });
     assert!(begin.elapsed().as_millis() >= 300);
     assert_eq!(c.cgroups(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn swap_is_no_way_around_the_memory_limit() {
+    let mut c = Container::new(&["sleep", "1000"]);
+    c.start();
+    let read = |file: &str| c.cgroups().iter().find_map(|dir| std::fs::read_to_string(dir.join(file)).ok());
+    let limit = c.config.limits.memory_bytes.to_string();
+    match (read("memory.swap.max"), read("memory.memsw.limit_in_bytes")) {
+        (Some(v2), _) => assert_eq!(v2.trim(), "0"),
+        (_, Some(v1)) => assert_eq!(v1.trim(), limit),
+        (None, None) => assert_eq!(read("memory.limit_in_bytes").unwrap().trim(), limit, "this kernel counts no swap"),
+    }
 }
 
 #[test]
@@ -257,7 +273,9 @@ fn in_log_mode_every_line_lands_in_the_log_and_nobody_attaches() {
     c.config.log = Some(landfall_runtime_wire::LogTarget { dir: dir.clone(), source: "app".into(), name: "web.1".into() });
     c.start();
     eventually("the end", || matches!(c.status().phase, Phase::Exited { .. }));
-    let files: Vec<_> = std::fs::read_dir(&dir).unwrap().flatten().map(|entry| std::fs::read(entry.path()).unwrap()).collect();
+    let paths = std::fs::read_dir(&dir).unwrap().flatten().map(|entry| entry.path());
+    let logs = paths.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
+    let files: Vec<_> = logs.map(|path| std::fs::read(path).unwrap()).collect();
     let text = String::from_utf8(files.concat()).expect("invalid bytes are replaced");
     let mut lines: Vec<_> = text.lines().filter_map(|line| line.split_once(' ')).map(|(_, rest)| rest).collect();
     lines.sort_unstable();

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use landfall_failpoint::failpoint;
 use landfall_runtime_wire::ContainerId;
 use landfall_runtime_wire::agent::{FaultCode, Reply};
 use landfall_runtime_wire::build::{CommittedImage, ExportPlan};
@@ -85,5 +86,6 @@ pub(in crate::agent) async fn discard(core: &Arc<Core>, id: &ContainerId) -> Res
         None => None,
     };
     core.builds.change(|builds| builds.remove(id));
+    failpoint("agent.build.before-discard");
     launch::discard(core, id).await
 }

@@ -36,6 +36,14 @@ impl fmt::Display for Table {
     }
 }
 
+/// A page with the table between its two marks, instead of what was there. `None`: the page has no such marks.
+pub(crate) fn replaced(page: &str, table: &Table) -> Option<String> {
+    const MARKS: [&str; 2] = ["<!-- make bench -->\n", "<!-- end -->"];
+    let (before, rest) = page.split_once(MARKS[0])?;
+    let (_, after) = rest.split_once(MARKS[1])?;
+    Some(format!("{before}{}{table}{}{after}", MARKS[0], MARKS[1]))
+}
+
 /// The middle of several.
 pub(crate) fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();

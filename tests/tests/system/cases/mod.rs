@@ -4,12 +4,16 @@ mod attach;
 mod bad_input;
 mod boot;
 mod build_log;
+mod buildpacks;
 mod cancel;
+mod clock;
+mod control;
 mod crowd;
 mod deploy;
 mod faults;
 mod health;
 mod keep;
+mod kill;
 mod machine;
 mod node;
 mod operate;
@@ -76,6 +80,7 @@ pub(crate) const LANGUAGES: &[SharedCase] = &[
     ("django_and_hooks", python::django_and_hooks),
     ("python_in_words", python::in_words),
     ("node_by_every_manager", node::by_every_manager),
+    ("languages_nobody_builds_yet", buildpacks::in_words),
 ];
 
 /// Apps that misbehave, on a Landfall that loses patience early; and terminals, which no database makes a difference to.
@@ -115,6 +120,13 @@ pub(crate) const OWN: &[OwnCase] = &[
     ("postgres_restart", faults::postgres_restart),
     ("up_says_what_the_machine_lacks", machine::up_says_what_the_machine_lacks),
     ("make_says_what_the_machine_lacks", machine::make_says_what_the_machine_lacks),
+    ("one_server_and_only_its_own_data", control::one_server_and_only_its_own_data),
+    ("builds_that_wait", control::builds_that_wait),
     ("only_what_is_referred_to_stays", keep::only_what_is_referred_to_stays),
     ("a_new_server_knows_what_the_old_one_knew", keep::a_new_server_knows_what_the_old_one_knew),
+    ("killed_at_each_step", kill::at_each_step),
+    ("killed_at_each_commit_on_postgres", kill::at_each_commit_on_postgres),
+    ("no_step_is_left_out", kill::no_step_is_left_out),
+    ("killed_containers", kill::containers::at_any_moment),
+    ("a_clock_that_is_set_changes_nothing", clock::a_clock_that_is_set_changes_nothing),
 ];

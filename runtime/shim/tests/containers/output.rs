@@ -1,0 +1,134 @@
+//! The log of a container under a flood and on a full disk (rules S14, S15, Q9).
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use landfall_runtime_wire::shim::{Phase, ShimEvent, ShimRequest};
+use landfall_runtime_wire::{LogTarget, Stdio};
+
+use crate::harness::{Container, eventually};
+use crate::{code, exec};
+
+fn logging(script: &str, dir: &Path) -> Container {
+    let mut c = Container::new(&["sh", "-c", script]);
+    c.config.stdio = Stdio::Log;
+    c.config.log = Some(LogTarget { dir: dir.to_owned(), source: "app".into(), name: "web.1".into() });
+    c
+}
+
+fn lines(dir: &Path) -> Vec<String> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    // What else is there is not for people.
+    files.retain(|file| file.to_string_lossy().contains(".log"));
+    // `.log.1` is older than `.log`.
+    files.sort_by(|a, b| b.cmp(a));
+    files
+        .iter()
+        .flat_map(|file| String::from_utf8(std::fs::read(file).unwrap()).unwrap().lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect()
+}
+
+fn ended(c: &Container) -> bool {
+    matches!(c.status().phase, Phase::Exited { .. })
+}
+
+/// How many lines the platform says it dropped.
+fn dropped(lines: &[String], code: &str) -> u64 {
+    let counts = lines.iter().filter_map(|line| {
+        let (_, told) = line.split_once(&format!(" heroku[web.1]: Error {code}"))?;
+        told.strip_prefix(": ")?.split_once(" messages dropped since ")?.0.parse::<u64>().ok()
+    });
+    counts.sum()
+}
+
+#[test]
+fn what_comes_too_fast_is_dropped_counted_and_told_and_the_app_never_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    // A line is 7 bytes: 3.5 MB in all, at 200 kB a second.
+    let mut c = logging("seq 100000 599999; touch /tmp/said; sleep 1000", dir.path());
+    c.config.log_bytes_per_second = Some(200_000);
+    let begin = Instant::now();
+    c.start();
+    eventually("the flood's end", || c.config.root.upper.join("tmp/said").exists());
+    assert!(begin.elapsed() < Duration::from_secs(10), "the app waited for its log: {:?}", begin.elapsed());
+    let count = || {
+        let lines = lines(dir.path());
+        let written = lines.iter().filter(|line| line.contains(" app[web.1]: ")).count() as u64;
+        (written, dropped(&lines, "L12 (Local buffer overflow)"))
+    };
+    // Told although nothing more is said.
+    eventually("every line is accounted for", || {
+        let (written, dropped) = count();
+        written + dropped >= 500_000
+    });
+    assert_eq!(count().0 + count().1, 500_000);
+    assert!(count().1 > 250_000, "{:?}", count());
+    assert_eq!(c.answer(&ShimRequest::Note { lines: vec!["State changed".into()] }), ShimEvent::Done);
+    assert!(lines(dir.path()).last().unwrap().ends_with(" heroku[web.1]: State changed"));
+}
+
+/// A tmpfs of a few pages, unmounted when the test ends.
+struct Tiny(tempfile::TempDir);
+
+impl Tiny {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        nix::mount::mount(Some("tiny"), dir.path(), Some("tmpfs"), nix::mount::MsFlags::empty(), Some("size=64k,mode=755")).unwrap();
+        Self(dir)
+    }
+
+    /// Takes all room there is, or gives it back.
+    fn fill(&self, full: bool) {
+        let ballast = self.0.path().join("ballast");
+        if full {
+            let written = std::fs::write(&ballast, vec![0; 128 * 1024]);
+            assert_eq!(written.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+        } else {
+            std::fs::remove_file(ballast).unwrap();
+        }
+    }
+}
+
+impl Drop for Tiny {
+    fn drop(&mut self) {
+        let _unmounted = nix::mount::umount2(self.0.path(), nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
+#[test]
+fn on_a_full_disk_the_app_runs_on_and_the_log_goes_on_once_there_is_room() {
+    let tiny = Tiny::new();
+    let logs = tiny.0.path().join("logs");
+    // The log cannot even be opened when the container starts.
+    std::fs::write(&logs, "in the way").unwrap();
+    let wait = |name: &str| format!("until [ -e /tmp/{name} ]; do sleep 0.01; done;");
+    // Longer than a page, or they would fit into what the log has already.
+    let script = format!(
+        "echo one; touch /tmp/a; {} printf '%05000d\\n' 2; printf '%05000d\\n' 3; touch /tmp/c; {} echo four; {} echo five",
+        wait("b"),
+        wait("d"),
+        wait("e")
+    );
+    let mut c = logging(&script, &logs);
+    c.start();
+    let made = |name: &str| eventually(name, || c.config.root.upper.join("tmp").join(name).exists());
+    let tell = |name: &str| {
+        let touched = c.ask(&exec(&["touch", &format!("/tmp/{name}")], None)).finish();
+        assert_eq!(touched.1, code(0), "{touched:?}");
+    };
+    made("a");
+    std::fs::remove_file(&logs).unwrap();
+    eventually("the log is there, and what was lost is told", || lines(&logs).len() == 1);
+    tiny.fill(true);
+    tell("b");
+    made("c");
+    tiny.fill(false);
+    eventually("what was lost is told", || lines(&logs).len() == 2);
+    tell("d");
+    eventually("a line", || lines(&logs).len() == 3);
+    tell("e");
+    eventually("the end", || ended(&c));
+    let lines = lines(&logs);
+    assert_eq!(dropped(&lines, "L13 (Local delivery error)"), 3, "{lines:#?}");
+    assert!(lines[2].ends_with("app[web.1]: four") && lines[3].ends_with("app[web.1]: five"), "{lines:#?}");
+}

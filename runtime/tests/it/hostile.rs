@@ -1,0 +1,92 @@
+//! Builds and dynos that try to reach the host, or to choke it, with what they leave on disk (trust rules S7, S8, S12).
+
+use std::time::Duration;
+
+use landfall_runtime::wire::ContainerId;
+use landfall_runtime::wire::agent::FaultCode;
+use landfall_runtime::wire::build::{ExportLayer, ExportPlan, KillReason, LayerRef};
+
+use crate::build::{finish, plan, spec};
+use crate::harness::{Instance, exec};
+
+/// Directories nested deeper than a name reaches.
+const NEST: &str = "n=0; p=d; while [ $n -lt 999 ]; do p=$p/d; n=$((n+1)); done; \
+                    for i in 1 2 3; do mkdir -p $p && cd -P $p || exit 1; done";
+
+fn id(text: &str) -> ContainerId {
+    ContainerId::try_from(text.to_owned()).unwrap()
+}
+
+fn layer(path: &str) -> ExportPlan {
+    let layers = vec![ExportLayer { path: path.into(), reuse: None, in_image: true }];
+    ExportPlan { layers, app: None, ..plan(None) }
+}
+
+/// The agent is root and looks at the build's directories from outside: a link in them must not lead it to the host's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_among_a_builds_layers_leads_nowhere() {
+    let instance = Instance::new().await;
+    let victim = instance.dir.path().join("victim");
+    std::fs::create_dir_all(victim.join("deps")).unwrap();
+    std::fs::write(victim.join("deps/secret"), "the host's").unwrap();
+    let script = format!("ln -s {} /layers/evil; ln -s /etc /layers/etc", victim.display());
+    let mut session = instance.agent.build(spec(&instance, "link", &script)).await.unwrap();
+    finish(&mut session).await;
+    for path in ["/layers/evil/deps", "/layers/evil", "/layers/etc"] {
+        let refused = instance.agent.build_commit(&id("link"), layer(path)).await.unwrap_err();
+        assert_eq!(refused.fault_code(), Some(FaultCode::NotFound), "{path}: {refused}");
+    }
+    drop(session);
+
+    // The same where a restored layer lies below, which is read through the merged view.
+    let mut session =
+        instance.agent.build(spec(&instance, "good", "mkdir -p /layers/evil/deps; echo mine > /layers/evil/deps/a")).await.unwrap();
+    finish(&mut session).await;
+    let good = instance.agent.build_commit(&id("good"), layer("/layers/evil/deps")).await.unwrap();
+    drop(session);
+    let script = format!("rm -r /layers/evil; ln -s {} /layers/evil; ls -l /layers/evil/", victim.display());
+    let mut second = spec(&instance, "below", &script);
+    second.restored = vec![LayerRef { path: "/layers/evil/deps".into(), diff_id: good.layers[0].layer.diff_id.clone() }];
+    let mut session = instance.agent.build(second).await.unwrap();
+    let (said, _) = finish(&mut session).await;
+    assert!(!said.contains("deps"), "inside, the link leads to nothing: {said}");
+    let refused = instance.agent.build_commit(&id("below"), layer("/layers/evil/deps")).await.unwrap_err();
+    assert_eq!(refused.fault_code(), Some(FaultCode::NotFound), "{refused}");
+    assert_eq!(std::fs::read_to_string(victim.join("deps/secret")).unwrap(), "the host's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trees_that_cannot_be_kept_are_refused_after_the_build_too() {
+    // Never looked at while they run.
+    let instance = Instance::with(|config| {
+        config.limits.disk_check = Duration::from_secs(600);
+        config.limits.build_files = 500;
+    })
+    .await;
+    for (name, script, reason) in [
+        ("deep", NEST, KillReason::Tree),
+        ("many", "n=0; while [ $n -lt 600 ]; do : > f$n; n=$((n+1)); done", KillReason::Tree),
+        ("holes", "truncate -s 1099511627776 /app/hole", KillReason::Disk),
+    ] {
+        let mut session = instance.agent.build(spec(&instance, name, script)).await.unwrap();
+        let (said, outcome) = finish(&mut session).await;
+        assert_eq!((outcome.status.code, outcome.killed), (0, Some(reason)), "{name}: {said}");
+        drop(session);
+        let until = std::time::Instant::now() + Duration::from_secs(20);
+        while instance.config.container_data_dir(name).exists() {
+            assert!(std::time::Instant::now() < until, "{name} is still there");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// A dyno may nest directories as deep as it has inodes. Removing it must neither fail nor take the agent along.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dyno_with_an_endless_directory_goes_like_any_other() {
+    let instance = Instance::with(|config| config.limits.disk_check = Duration::from_secs(600)).await;
+    let info = instance.agent.start(instance.spec("deep", &["sleep", "600"])).await.unwrap();
+    assert_eq!(exec(&instance, "deep", &["sh", "-c", &format!("cd /tmp; {NEST}; echo nested")]).await, ("nested\n".to_owned(), 0));
+    instance.agent.remove(&info.id).await.unwrap();
+    assert!(!instance.config.container_data_dir("deep").exists());
+    instance.agent.ping().await.unwrap();
+}
