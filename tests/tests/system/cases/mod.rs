@@ -115,6 +115,7 @@ pub(crate) const OWN: &[OwnCase] = &[
     ("ctrl_c_and_builds_cancel", cancel::ctrl_c_and_builds_cancel),
     ("leaving_after_the_release_keeps_it", cancel::leaving_after_the_release_keeps_it),
     ("ctrl_c_while_waiting_for_a_turn", cancel::ctrl_c_while_waiting_for_a_turn),
+    ("postdeploy_is_begun_once_or_never", postdeploy::is_begun_once_or_never),
     ("postdeploy_survives_a_killed_server", postdeploy::survives_a_killed_server_and_never_runs_twice),
     ("killed_shim_is_replaced", faults::killed_shim_is_replaced),
     ("postgres_restart", faults::postgres_restart),
