@@ -115,7 +115,11 @@ async fn create(core: &Arc<Core>, record: &Record, plan: Plan) -> Result<()> {
     let _turn = core.starts.acquire().await.map_err(|_| fault(FaultCode::Busy, "the agent is ending"))?;
     let (core_of_work, record_of_work) = (core.clone(), record.clone());
     let config_file = blocking(move || describe(&core_of_work, &record_of_work, ip, plan)).await?;
-    let launched = shim::launch(&core.config, &config_file).await?;
+    // Both at once: neither needs the other, and each is a process to wait for.
+    let config = core.config.clone();
+    let (launched, admitted) = tokio::join!(shim::launch(&core.config, &config_file), blocking(move || net::admit(&config, ip)));
+    let launched = launched?;
+    admitted?;
     let (config, id_of_work) = (core.config.clone(), id.clone());
     blocking(move || net::join(&config.bridge, id_of_work.as_str(), launched.init_pid, ip, config.subnet.prefix, config.gateway())).await?;
     shim::ask(&shim::socket(&core.config, &id), ShimRequest::Start, SHIM_ANSWER).await?;
@@ -180,9 +184,11 @@ fn describe(core: &Core, record: &Record, ip: std::net::Ipv4Addr, plan: Plan) ->
 pub(super) async fn discard(core: &Arc<Core>, id: &ContainerId) -> Result<()> {
     end(core, id).await?;
     let (run, data) = (core.config.container_run_dir(id.as_str()), core.config.container_data_dir(id.as_str()));
-    let link = net::host_link(&core.config.bridge, id.as_str());
+    let (config, link) = (core.config.clone(), net::host_link(&core.config.bridge, id.as_str()));
+    let address = core.registry.get(id).and_then(|record| record.info.ip);
     let removed = blocking(move || {
         net::remove_link(&link)?;
+        address.map_or(Ok(()), |address| net::dismiss(&config, address))?;
         remove_tree(&data)?;
         remove_tree(&run)
     })
