@@ -1,5 +1,6 @@
-//! What this machine can and cannot do, in words.
+//! What this machine can and cannot do, in words; and how exposed it is (trust rule S16).
 
+mod exposure;
 mod kernel;
 mod tools;
 
@@ -44,11 +45,12 @@ impl Check {
     }
 }
 
-/// Looks at everything the agent needs. Blocking, a few tenths of a second; what it tries it takes back.
+/// Looks at everything the agent needs, and at what apps could get at. Blocking, less than a second; what it tries it takes back.
 pub fn doctor(config: &AgentConfig) -> Vec<Check> {
     let mut checks = vec![kernel::root(), kernel::version()];
     checks.extend([kernel::overlay(), kernel::namespaces(), kernel::seccomp(), kernel::cgroups(), kernel::resources(), kernel::bridges()]);
     checks.extend([tools::nft(), tools::mmdebstrap(), tools::git(), tools::disk(config), tools::programs(config)]);
+    checks.extend([exposure::sandbox(config), exposure::lsm(), exposure::processor(), exposure::hardening(), exposure::swap()]);
     checks
 }
 

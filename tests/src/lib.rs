@@ -7,7 +7,9 @@ pub mod instance;
 pub mod postgres;
 pub mod run;
 pub mod stack;
+pub mod volume;
 
 pub use app::App;
 pub use instance::{Instance, Options};
 pub use run::{Done, Run, eventually};
+pub use volume::Volume;

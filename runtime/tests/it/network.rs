@@ -120,7 +120,7 @@ async fn nobody_sends_as_somebody_else_and_nobody_speaks_ipv6() {
 }
 
 /// Any process of a container, as the host knows it.
-fn first_process(instance: &Instance, id: &str) -> String {
+pub(crate) fn first_process(instance: &Instance, id: &str) -> String {
     let hierarchies = std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
     let lists = hierarchies.map(|dir| dir.join(&instance.config.cgroup_parent).join(id).join("cgroup.procs"));
     let lists =
