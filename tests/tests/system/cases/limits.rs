@@ -144,7 +144,7 @@ pub(crate) fn a_flood_of_one_app_is_nobody_elses_business() -> Result<()> {
     let begun = Instant::now();
     let heard = std::thread::scope(|scope| -> Result<Vec<(u64, f64)>> {
         // Somebody watches the flood, too.
-        let watched = scope.spawn(|| tail(&instance, &flood, Duration::from_secs(12), |_| None));
+        let watched = scope.spawn(|| tail(&instance, &flood, Duration::from_secs(12), |_| None::<()>));
         let heard = tail(&instance, &calm, Duration::from_secs(12), |line| {
             let (_, text) = line.split_once(" app[worker.1]: ")?;
             let (number, said_at) = text.split_once(' ')?;
