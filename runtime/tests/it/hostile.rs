@@ -84,12 +84,17 @@ async fn trees_that_cannot_be_kept_are_refused_after_the_build_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_root_of_an_image_is_nobody_on_the_host() {
     let instance = Instance::new().await;
-    let mut session = instance.agent.build(spec(&instance, "users", "mkdir -p /layers/bp/deps; echo x > /layers/bp/deps/x")).await.unwrap();
-    finish(&mut session).await;
     let image = async |user: &str| {
+        let mut session =
+            instance.agent.build(spec(&instance, "users", "mkdir -p /layers/bp/deps; echo x > /layers/bp/deps/x")).await.unwrap();
+        finish(&mut session).await;
         let mut plan = ExportPlan { app: None, ..plan(None) };
         plan.config.user = Some(user.to_owned());
-        instance.agent.build_commit(&id("users"), plan).await.unwrap().digest
+        let digest = instance.agent.build_commit(&id("users"), plan).await.unwrap().digest;
+        drop(session);
+        // The name is free again when the build is gone.
+        instance.agent.build_discard(&id("users")).await.unwrap();
+        digest
     };
     for (name, user, inside) in
         [("by-name", "root", "0:0"), ("by-number", "0", "0:0"), ("app", "app", "1000:1000"), ("group", "1000:7", "1000:7")]

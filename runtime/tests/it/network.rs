@@ -161,7 +161,6 @@ struct Outside {
     public: std::net::Ipv4Addr,
     private: std::net::Ipv4Addr,
     metadata: std::net::Ipv4Addr,
-    link: String,
     server: std::process::Child,
 }
 
@@ -181,7 +180,7 @@ impl Outside {
             .args(["netns", "exec", &name, "/bin/busybox", "httpd", "-f", "-p", "7000", "-h", root.to_str().unwrap()])
             .spawn()
             .unwrap();
-        let outside = Self { name, public, private, metadata, link: link.clone(), server };
+        let outside = Self { name, public, private, metadata, server };
         ip(&["link", "add", &link, "type", "veth", "peer", "name", "far", "netns", &outside.name]);
         ip(&["link", "set", &link, "up"]);
         ip(&["-n", &outside.name, "link", "set", "far", "up"]);
@@ -200,10 +199,12 @@ impl Outside {
 }
 
 impl Outside {
-    /// How many packets came to it.
+    /// How many datagrams came to a port of it that nobody listens on. (Packets of the link would be the neighbours' questions, too.)
     fn heard(&self) -> u64 {
-        let sent = std::fs::read_to_string(format!("/sys/class/net/{}/statistics/tx_packets", self.link)).unwrap();
-        sent.trim().parse().unwrap()
+        let read = std::process::Command::new("ip").args(["netns", "exec", &self.name, "cat", "/proc/net/snmp"]).output().unwrap();
+        let text = String::from_utf8(read.stdout).unwrap();
+        // "Udp: InDatagrams NoPorts …", then the line of its numbers.
+        text.lines().filter(|line| line.starts_with("Udp: ")).nth(1).unwrap().split(' ').nth(2).unwrap().parse().unwrap()
     }
 }
 

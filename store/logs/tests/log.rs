@@ -89,12 +89,12 @@ fn lines_that_found_no_room_are_counted_and_writing_goes_on_once_there_is() {
     }
     // The segment is full. Where its successor would be is something else: making it fails, as on a full disk.
     std::fs::rename(&path, dir.path().join("web.log.1")).unwrap();
-    std::fs::create_dir(&path).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("nowhere"), &path).unwrap();
     for number in 10..13 {
         writer.append(at(number), b"lost, a line of some length").unwrap_err();
     }
     assert_eq!((writer.take_lost(), writer.take_lost()), (3, 0));
-    std::fs::remove_dir(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
     writer.append(at(20), b"after").unwrap();
     let (lines, _) = Reader::new(dir.path()).last(10, &Filter::default()).unwrap();
     assert_eq!(texts(&lines), ["before, a line of some length", "before, a line of some length", "before, a line of some length", "after"]);
