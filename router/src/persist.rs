@@ -29,6 +29,7 @@ pub(crate) struct TableFile {
     whole_bytes: usize,
     /// `None` until the first change after a whole table.
     journal: Option<Journal>,
+    behind: bool,
 }
 
 #[derive(Debug)]
@@ -59,7 +60,7 @@ impl TableFile {
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok((Self { path, boot, epoch: 0, whole_bytes: 0, journal: None }, Table::default()));
+                return Ok((Self { path, boot, epoch: 0, whole_bytes: 0, journal: None, behind: false }, Table::default()));
             }
             Err(error) => return Err(error),
         };
@@ -73,11 +74,29 @@ impl TableFile {
             table.apps.iter_mut().for_each(|app| app.backends.clear());
         }
         // What the journal says goes into the next whole table: nobody appends to a line that may be torn.
-        Ok((Self { path, boot, epoch, whole_bytes: 0, journal: None }, table))
+        Ok((Self { path, boot, epoch, whole_bytes: 0, journal: None, behind: false }, table))
     }
 
     /// Writes one change; or everything, when there is no journal to add to or when it has become long.
     pub(crate) fn change(&mut self, change: &Operation, whole: impl FnOnce() -> (u64, Vec<Box<str>>)) -> io::Result<()> {
+        let written = self.write(change, whole);
+        self.behind = written.is_err();
+        written
+    }
+
+    /// A change could not be written (the disk was full) and nothing was written since.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.behind
+    }
+
+    /// Writes everything, for changes that could not be written.
+    pub(crate) fn catch_up(&mut self, whole: impl FnOnce() -> (u64, Vec<Box<str>>)) -> io::Result<()> {
+        let written = self.replace(whole());
+        self.behind = written.is_err();
+        written
+    }
+
+    fn write(&mut self, change: &Operation, whole: impl FnOnce() -> (u64, Vec<Box<str>>)) -> io::Result<()> {
         let usable =
             self.whole_bytes > 0 && self.journal.as_ref().is_none_or(|journal| journal.bytes <= self.whole_bytes / 2 + JOURNAL_BYTES);
         if matches!(change, Operation::ReplaceTable { .. }) || !usable {

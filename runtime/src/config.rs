@@ -164,8 +164,9 @@ impl AgentConfig {
         if !(8..=28).contains(&self.subnet.prefix) {
             problems.push(format!("subnet {} must have a prefix from /8 to /28", self.subnet));
         }
-        if self.uid_base < 65_536 {
-            problems.push(format!("uid base {} must be 65536 or more, or containers would share ids with the host", self.uid_base));
+        if self.uid_base < 100_000 {
+            problems
+                .push(format!("uid base {} must be 100000 or more, or containers would share ids with the host's people", self.uid_base));
         }
         problems
     }

@@ -1,5 +1,6 @@
-//! What this machine can and cannot do, in words.
+//! What this machine can and cannot do, in words; and how exposed it is (trust rule S16).
 
+mod exposure;
 mod kernel;
 mod tools;
 
@@ -44,7 +45,7 @@ impl Check {
     }
 }
 
-/// Looks at everything the agent needs. Blocking, a few tenths of a second; what it tries it takes back.
+/// Looks at everything the agent needs, and at what apps could get at. Blocking, less than a second; what it tries it takes back.
 pub fn doctor(config: &AgentConfig) -> Vec<Check> {
     let mut checks = vec![kernel::root(), kernel::version()];
     checks.extend([
@@ -57,6 +58,7 @@ pub fn doctor(config: &AgentConfig) -> Vec<Check> {
         kernel::watches(),
     ]);
     checks.extend([tools::init(), tools::nft(), tools::mmdebstrap(), tools::git(), tools::disk(config), tools::programs(config)]);
+    checks.extend([exposure::sandbox(config), exposure::lsm(), exposure::processor(), exposure::hardening(), exposure::swap()]);
     checks
 }
 

@@ -283,7 +283,11 @@ async fn crashes(test: TestStore) {
         up_for_ms: None,
     };
     let (web, worker): (DynoName, DynoName) = ("web.1".parse().unwrap(), "worker.2".parse().unwrap());
-    let record = |crashes: usize| CrashRecord { reported: Some(format!("d-{crashes}")), crashes: vec![crash.clone(); crashes] };
+    let record = |crashes: usize| CrashRecord {
+        reported: Some(format!("d-{crashes}")),
+        passed: Some("d-7".into()),
+        crashes: vec![crash.clone(); crashes],
+    };
     for (dyno, crashes) in [(&web, 1), (&worker, 2), (&web, 3)] {
         store.crashes_note(&scope, dyno, &record(crashes)).await.unwrap();
     }

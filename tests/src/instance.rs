@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::http;
 use crate::run::{Run, eventually};
 use crate::stack;
+use crate::volume::Volume;
 
 /// What an instance may differ in.
 #[derive(Default)]
@@ -23,6 +24,8 @@ pub struct Options {
     pub without_stack: bool,
     /// Environment of its processes beside the harness's own.
     pub env: Vec<(String, String)>,
+    /// Keep the data on a file system of its own, of so many MiB.
+    pub disk_mib: Option<u64>,
 }
 
 /// A running Landfall; stopped and removed when dropped.
@@ -38,6 +41,7 @@ pub struct Instance {
     pub ssh: SocketAddr,
     /// Its name in the kernel.
     pub name: String,
+    volume: Option<Volume>,
 }
 
 /// Where `packaging/test.sh` put the programs.
@@ -52,10 +56,17 @@ impl Instance {
         let root = root()?;
         let (name, dir) = free_name()?;
         let [router, api, ssh] = free_ports()?;
-        let instance = Self { config: dir.join("landfall.toml"), program: root.join("bin/landfall"), dir, router, api, ssh, name };
+        let (config, program) = (dir.join("landfall.toml"), root.join("bin/landfall"));
+        let mut instance = Self { config, program, dir, router, api, ssh, name, volume: None };
         instance.write_config(&root, options)?;
-        if !options.without_stack {
-            stack::copy_into(&instance.data_dir())?;
+        if let Some(mib) = options.disk_mib {
+            instance.volume = Some(Volume::mount(&instance.dir.join("disk.img"), &instance.data_dir(), mib)?);
+        }
+        let data_dir = instance.data_dir();
+        match &mut instance.volume {
+            _ if options.without_stack => {}
+            Some(volume) => stack::bind_into(&data_dir, volume)?,
+            None => stack::copy_into(&data_dir)?,
         }
         let up = instance.landfall(&["up"]).with(|command| {
             command.envs(options.env.iter().cloned()).env(landfall_failpoint::DIRECTORY, instance.failpoints());
@@ -156,6 +167,24 @@ impl Instance {
             ("Authorization", &format!("Bearer {token}")),
         ];
         http::request(self.api, method, "127.0.0.1", path, &headers, body.as_bytes())
+    }
+
+    /// The file system its data is on, where it has one of its own.
+    pub fn volume(&self) -> Result<&Volume> {
+        self.volume.as_ref().context("the instance was started without disk_mib")
+    }
+
+    /// Processes in its containers whose command line holds a word.
+    pub fn inside(&self, word: &str) -> Result<Vec<i32>> {
+        let mut found = Vec::new();
+        for process in fs::read_dir("/proc")?.flatten() {
+            let Ok(pid) = process.file_name().to_string_lossy().parse() else { continue };
+            let read = |file: &str| fs::read_to_string(process.path().join(file)).unwrap_or_default();
+            if read("cmdline").contains(word) && read("cgroup").contains(&format!("/{}/", self.name)) {
+                found.push(pid);
+            }
+        }
+        Ok(found)
     }
 
     /// The pid of one of its processes.
@@ -274,6 +303,8 @@ fn folders(dir: &Path, depth: usize) -> Vec<String> {
 impl Drop for Instance {
     fn drop(&mut self) {
         let down = self.landfall(&["down"]).done();
+        // Before its folder: a mount must not stay, whatever else does.
+        drop(self.volume.take());
         if std::thread::panicking() || std::env::var_os("LANDFALL_TEST_KEEP").is_some() || !down.is_ok_and(|done| done.code == 0) {
             eprintln!("kept for a look: {}", self.dir.display());
             return;

@@ -8,8 +8,10 @@ pub mod postgres;
 pub mod pty;
 pub mod run;
 pub mod stack;
+pub mod volume;
 
 pub use app::App;
 pub use instance::{Instance, Options};
 pub use pty::Pty;
 pub use run::{Done, Run, eventually};
+pub use volume::Volume;

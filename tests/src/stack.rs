@@ -9,6 +9,7 @@ use anyhow::Result;
 
 use crate::instance::{self, Instance, Options};
 use crate::run::Run;
+use crate::volume::Volume;
 
 static MAKING: Mutex<()> = Mutex::new(());
 
@@ -22,6 +23,20 @@ pub fn copy_into(data_dir: &Path) -> Result<()> {
     fs::create_dir_all(data_dir.join("agent"))?;
     let (from, to) = (cache()?.join("images"), data_dir.join("agent/images"));
     copy(&from, &to)
+}
+
+/// Shows the base images in a data folder that is a small file system of its own: their layers stay where they are.
+pub fn bind_into(data_dir: &Path, volume: &mut Volume) -> Result<()> {
+    make()?;
+    let (from, to) = (cache()?.join("images"), data_dir.join("agent/images"));
+    fs::create_dir_all(&to)?;
+    for entry in fs::read_dir(&from)?.flatten().filter(|entry| entry.file_name() != "layers") {
+        Run::new("cp", &["-a", "--", &entry.path().to_string_lossy(), &to.to_string_lossy()]).ok()?;
+    }
+    for layer in fs::read_dir(from.join("layers"))?.flatten() {
+        volume.bind(&layer.path(), &to.join("layers").join(layer.file_name()))?;
+    }
+    Ok(())
 }
 
 /// Hard links where both are on one file system, else a copy.

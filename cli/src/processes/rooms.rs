@@ -66,7 +66,8 @@ fn router_config(config: &Config) -> RouterConfig {
 /// Logs to standard error, one line an event; `LANDFALL_LOG` filters.
 fn start_logging() {
     let filter = EnvFilter::try_from_env("LANDFALL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
+    // A line that cannot be written (the disk is full) is lost; complaining about it to the same place would be a panic.
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).log_internal_errors(false).init();
 }
 
 /// Cancelled by SIGTERM or SIGINT.

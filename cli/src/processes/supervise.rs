@@ -1,6 +1,7 @@
 //! Parent of agent, router and server where there is no systemd: starts them, and starts again what dies. Knows nothing else.
 
 use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
@@ -89,18 +90,26 @@ async fn keep_running(role: Role, arg: ConfigArg, config: Config, user: User, st
                     let _ = note.write(pid);
                 }
                 tokio::select! {
-                    status = child.wait() => eprintln!("{} ended ({}); starting it again", role.name, status.map_or_else(|error| error.to_string(), |status| status.to_string())),
+                    status = child.wait() => {
+                        let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+                        tell(&format!("{} ended ({how}); starting it again", role.name));
+                    }
                     () = stop.cancelled() => {
                         end(&mut child, &note).await;
                         return;
                     }
                 }
             }
-            Err(error) => eprintln!("{} did not start: {error}", role.name),
+            Err(error) => tell(&format!("{} did not start: {error}", role.name)),
         }
         pause = if started.elapsed() > STEADY { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
         tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => {} }
     }
+}
+
+/// To our log, which may be on a full disk: then nobody is told, and everything else goes on.
+fn tell(line: &str) {
+    let _lost = writeln!(std::io::stderr(), "{line}");
 }
 
 async fn end(child: &mut Child, note: &Note) {
@@ -114,7 +123,8 @@ async fn end(child: &mut Child, note: &Note) {
 }
 
 fn spawn(role: Role, arg: &ConfigArg, config: &Config, user: &User) -> std::io::Result<Child> {
-    let log = log_file(&config.data_dir, role.name)?;
+    // Better a process without a log than none, where the disk has no room for one.
+    let log = log_file(&config.data_dir, role.name).or_else(|_| OpenOptions::new().write(true).open("/dev/null"))?;
     let mut command = std::process::Command::new(std::env::current_exe()?);
     command.arg(role.name).arg("--config").arg(&arg.config);
     for pair in &arg.set {

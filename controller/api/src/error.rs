@@ -83,6 +83,7 @@ impl From<PlatformError> for ApiError {
             PlatformError::Invalid(message) => Self::invalid(message),
             PlatformError::Limit(message) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "limit_reached", message),
             PlatformError::Unavailable(message) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", message),
+            PlatformError::DiskFull(message) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "disk_full", message),
             PlatformError::Internal(_) => Self::internal(&error),
         }
     }

@@ -39,9 +39,12 @@ pub enum PlatformError {
     /// A limit of this machine or of the configuration is reached: 422 `limit_reached`.
     #[error("{0}")]
     Limit(String),
-    /// The agent is away or the disk is full: 503 `service_unavailable`.
+    /// The agent is away: 503 `service_unavailable`.
     #[error("{0}")]
     Unavailable(String),
+    /// There is no room for it: 503 `disk_full`.
+    #[error("{0}")]
+    DiskFull(String),
     /// Our fault: logged with its chain, shown as 500 `internal_server_error`.
     #[error("live operation failed")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),

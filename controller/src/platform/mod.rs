@@ -56,10 +56,15 @@ impl Live {
     }
 }
 
+/// What to do about a full disk.
+const DISK_FULL: &str = "This machine's disk is full. Running apps are not touched, and nothing needs a restart once there is room. \
+                         The operator sees what fills it with: landfall doctor";
+
 /// A failed question to the store.
 pub(crate) fn of_store(error: StoreError) -> PlatformError {
     match error {
         StoreError::NotFound { what } => PlatformError::NotFound(format!("Couldn't find that {what}; {}", error.hint())),
+        StoreError::DiskFull(_) => PlatformError::DiskFull(DISK_FULL.into()),
         error if error.is_transient() => {
             PlatformError::Unavailable("Landfall cannot reach its database now. Try again in a minute.".into())
         }
@@ -72,9 +77,7 @@ pub(crate) fn of_agent(error: landfall_runtime::client::ClientError) -> Platform
     use landfall_runtime_wire::agent::FaultCode;
     match error.fault_code() {
         Some(FaultCode::NotFound) => PlatformError::NotFound("That dyno no longer runs. See what does with: landfall ps".into()),
-        Some(FaultCode::DiskFull) => {
-            PlatformError::Unavailable("This machine's disk is full. The operator sees what fills it with: landfall doctor".into())
-        }
+        Some(FaultCode::DiskFull) => PlatformError::DiskFull(DISK_FULL.into()),
         Some(FaultCode::Busy) => PlatformError::Unavailable("This machine is busy. Try again in a minute.".into()),
         Some(_) => PlatformError::Internal(Box::new(error)),
         None => PlatformError::Unavailable("The agent of this machine is away. Running apps serve on. Try again in a minute.".into()),

@@ -1,5 +1,7 @@
-//! Crash records outlive the server: a dyno in its back-off stays in it, and an end that was reported is not reported again.
+//! Crash records outlive the server: a dyno in its back-off stays in it, an end that was reported is not reported again, and a dyno that passed
+//! its first checks need not pass them again to go on serving.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ pub(super) async fn recall(shared: &Shared, handle: &AppHandle) -> Result<(), St
     let mut memory = handle.memory();
     for (dyno, record) in records {
         memory.reported.extend(record.reported.map(|key| (dyno.clone(), ContainerKey(key))));
+        memory.passed.extend(record.passed.map(|key| (dyno.clone(), ContainerKey(key))));
         memory.crashes.insert(dyno, record.crashes.into_iter().map(|crash| from_past(crash, &shared.clock)).collect());
     }
     memory.recalled = true;
@@ -33,7 +36,8 @@ pub(super) fn note(shared: &Arc<Shared>, handle: &Arc<AppHandle>, dyno: DynoName
         let record = {
             let memory = handle.memory();
             let crashes = memory.crashes.get(&dyno).into_iter().flatten().map(|crash| to_past(crash, &shared.clock)).collect();
-            CrashRecord { reported: memory.reported.get(&dyno).map(|key| key.0.clone()), crashes }
+            let key = |keys: &BTreeMap<DynoName, ContainerKey>| keys.get(&dyno).map(|key| key.0.clone());
+            CrashRecord { reported: key(&memory.reported), passed: key(&memory.passed), crashes }
         };
         if let Err(error) = shared.store.crashes_note(&shared.system.app(handle.app), &dyno, &record).await {
             tracing::warn!(app.id = %handle.app, dyno.name = %dyno, error = explain(&error), "a crash was not written down");

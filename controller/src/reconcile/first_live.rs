@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use landfall_deploy::{ContainerKey, PostdeployEnd};
+use landfall_failpoint::failpoint;
 use landfall_model::{DynoName, DynoSize, ReleaseVersion};
 use landfall_store::{DesiredApp, Postdeploy};
 
@@ -46,7 +47,9 @@ pub(super) fn record(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &Desire
     });
     let (shared, handle) = (shared.clone(), handle.clone());
     shared.tasks.clone().spawn(async move {
+        failpoint("server.first-deploy.before");
         let recorded = shared.store.first_deploy_record(&shared.system.app(handle.app), version, script.is_some()).await;
+        failpoint("server.first-deploy.recorded");
         match (&recorded, &script) {
             (Ok(_), None) => {}
             (Ok(recorded), Some((key, labels))) if recorded.version == version => begin(&shared, &handle, &launch, key, labels).await,
@@ -70,7 +73,10 @@ async fn begin(shared: &Arc<Shared>, handle: &Arc<AppHandle>, launch: &Launch, k
     let mut spec = container_spec(id_of(key), launch, labels, shared.logs.dir(handle.app), shared.config.deploy.port);
     spec.args = vec![LAUNCHER.to_owned(), labels.command.clone()];
     match shared.start(spec).await {
-        Ok(info) => shared.cache.insert(info),
+        Ok(info) => {
+            failpoint("server.postdeploy.started");
+            shared.cache.insert(info);
+        }
         Err(error) => {
             tracing::error!(app.id = %handle.app, error = explain(&error), "a postdeploy script could not be started");
             if error.fault_code().is_some() {
@@ -101,8 +107,10 @@ pub(super) fn finish(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &Desire
     };
     let (shared, handle, name) = (shared.clone(), handle.clone(), app.name.clone());
     shared.tasks.clone().spawn(async move {
+        failpoint("server.postdeploy.ended");
         match shared.store.postdeploy_finish(&shared.system.app(handle.app), end).await {
             Ok(()) => {
+                failpoint("server.postdeploy.recorded");
                 let lines = told(end, first.version, name.as_str(), None);
                 shared.logs.platform(handle.app, &dyno_name(first.version).to_string(), &lines);
             }

@@ -60,6 +60,8 @@ pub(crate) struct Memory {
     pub(crate) crashes: BTreeMap<DynoName, Vec<Crash>>,
     /// Containers whose end was the last to be reported of a dyno.
     pub(crate) reported: BTreeMap<DynoName, ContainerKey>,
+    /// Containers that passed the checks that guard a dyno's first request, by dyno.
+    pub(crate) passed: BTreeMap<DynoName, ContainerKey>,
     /// What an earlier server wrote down of crashes is taken back.
     pub(crate) recalled: bool,
     pub(crate) failures: Vec<Failure>,
@@ -160,8 +162,9 @@ impl Memory {
             if labels.attached && !self.seen.contains_key(&key) {
                 self.abandoned.push(key.clone());
             }
-            let reported = self.reported.get(&labels.dyno) == Some(&key);
-            let seen = self.seen.entry(key.clone()).or_insert_with(|| adopt(labels, info, desired, clock, reported));
+            let known =
+                Known { reported: self.reported.get(&labels.dyno) == Some(&key), passed: self.passed.get(&labels.dyno) == Some(&key) };
+            let seen = self.seen.entry(key.clone()).or_insert_with(|| adopt(labels, info, desired, clock, known));
             seen.note(info, clock, desired.settings.stop_grace);
             observed.push(container(key.clone(), seen, state(info.state, seen, now), &info.other_listeners, self.held.contains(&key)));
             there.insert(key);
@@ -211,14 +214,24 @@ impl Seen {
     }
 }
 
-/// A container this server did not start: whatever its state is, the log already says so. Only a dyno of the current release whose startup
-/// check is not known to have passed is checked again.
-fn adopt(labels: Labels, info: &ContainerInfo, desired: &Desired, clock: &Clock, reported: bool) -> Seen {
-    let checked = desired.current.as_ref().is_some_and(|target| target.version == labels.release)
+/// What an earlier server wrote down of a container.
+#[derive(Clone, Copy)]
+struct Known {
+    /// Its end is in the log.
+    reported: bool,
+    /// It passed the checks that guard its first request.
+    passed: bool,
+}
+
+/// A container this server did not start: whatever its state is, the log already says so. Only a dyno of the current release whose checks
+/// are not known to have passed is checked again.
+fn adopt(labels: Labels, info: &ContainerInfo, desired: &Desired, clock: &Clock, known: Known) -> Seen {
+    let checked = !known.passed
+        && desired.current.as_ref().is_some_and(|target| target.version == labels.release)
         && labels.dyno.process_type.is_web()
         && [ProbeKind::Startup, ProbeKind::Readiness].into_iter().any(|kind| desired.health.of(kind).next().is_some());
     let told = match info.state {
-        ContainerState::Exited(_) if reported => Told::Ended,
+        ContainerState::Exited(_) if known.reported => Told::Ended,
         ContainerState::Ready if !checked => Told::Up,
         _ => Told::Starting,
     };

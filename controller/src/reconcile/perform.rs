@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use landfall_deploy::{ContainerKey, Crash, Drain, Probe, ProbeId, ProbeKind, Step, StopReason, remember_crash};
+use landfall_deploy::{ContainerKey, Crash, Drain, Health, Probe, ProbeId, ProbeKind, Step, StopReason, Told, remember_crash};
 use landfall_failpoint::failpoint;
 use landfall_model::chain as explain;
 use landfall_model::{DynoId, DynoName, ReleaseStatus, ReleaseVersion};
@@ -31,6 +31,10 @@ pub(super) fn step(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredA
             let mut memory = handle.memory();
             if let Some(seen) = memory.seen.get_mut(&key) {
                 seen.told = told;
+                if told == Told::Up && seen.health != Health::default() {
+                    memory.passed.insert(dyno.clone(), key.clone());
+                    crashes::note(shared, handle, dyno.clone());
+                }
             }
             if let Some(crash) = crash {
                 memory.failed(Failure { release: crash.release, dyno: dyno.clone(), lines, decisive: false });

@@ -25,6 +25,9 @@ const MAX_CONNECTIONS: usize = 64;
 /// Replies that may wait for a controller that does not read.
 const MAX_REPLIES: usize = 64;
 
+/// How often a table that could not be written is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
 /// Serves controllers.
 #[derive(Debug)]
 pub(crate) struct ControlServer {
@@ -56,9 +59,15 @@ impl ControlServer {
     /// Accepts controllers until shutdown.
     pub(crate) async fn run(self: Arc<Self>, listener: UnixListener) {
         let tasks = TaskTracker::new();
+        let mut retry = tokio::time::interval(RETRY);
+        retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
+                _ = retry.tick() => {
+                    self.catch_up().await;
+                    continue;
+                }
                 () = self.shutdown.cancelled() => break,
             };
             match accepted {
@@ -130,6 +139,19 @@ impl ControlServer {
             change => self.apply(change).await,
         };
         send(replies, id, body).await;
+    }
+
+    /// Writes a table that could not be written when it changed.
+    async fn catch_up(&self) {
+        // Whoever holds it is writing.
+        let Ok(mut file) = Arc::clone(&self.table_file).try_lock_owned() else { return };
+        if file.is_behind() {
+            let shared = Arc::clone(&self.shared);
+            let written = tokio::task::spawn_blocking(move || file.catch_up(|| shared.routes.snapshot())).await;
+            if let Ok(Ok(())) = written {
+                tracing::info!("the route table is on disk again");
+            }
+        }
     }
 
     async fn apply(&self, change: Operation) -> ReplyBody {

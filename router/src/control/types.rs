@@ -125,7 +125,7 @@ pub struct Reply {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReplyBody {
-    /// In force, and on disk unless `persisted` is false (disk full: the router serves on and tries again with the next change).
+    /// In force, and on disk unless `persisted` is false (disk full: the router serves on and tries again by itself).
     Applied {
         /// Of the request.
         generation: u64,

@@ -175,6 +175,24 @@ async fn the_last_table_serves_after_a_crash_and_the_client_finds_back() {
 }
 
 #[tokio::test]
+async fn a_table_that_found_no_room_is_written_once_there_is_some() {
+    let rig = Rig::start(Limits::default()).await;
+    let (addr, _) = answering(HELLO).await;
+    let state = rig.dir.path().join("state");
+    // Where the table would be written is something else: making it fails, as on a full disk.
+    std::fs::remove_dir_all(&state).unwrap();
+    std::fs::write(&state, "in the way").unwrap();
+    rig.control.replace_table(Table { generation: 3, apps: vec![rig.app(Mode::Serving, &[addr])] }).await.unwrap();
+    assert_eq!(status(&rig.get("/").await), 200, "it is in force all the same");
+    std::fs::remove_file(&state).unwrap();
+    std::fs::create_dir(&state).unwrap();
+    eventually(|| exists(&state.join("table.json")).then_some(())).await;
+    let dir = rig.kill().await;
+    let rig = Rig::start_in(dir, Limits::default()).await;
+    assert_eq!((rig.control.stats().await.unwrap().generation, status(&rig.get("/").await)), (3, 200));
+}
+
+#[tokio::test]
 async fn a_router_that_is_not_there_is_said_so() {
     let client = landfall_router::control::Client::new("/nonexistent/router.sock").with_patience(Duration::from_millis(100));
     insta::assert_snapshot!(client.sync().await.unwrap_err());

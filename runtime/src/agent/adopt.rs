@@ -10,9 +10,16 @@ use tracing::{info, warn};
 use super::launch::{SHIM_ANSWER, discard, now_ms};
 use super::record::{self, Record};
 use super::{Core, monitor, shim};
+use crate::config::AgentConfig;
 use crate::disk::remove_tree;
 use crate::fault::{Doing as _, Result, blocking};
 use crate::{net, uptime_ms};
+
+/// The addresses of containers that an earlier agent left.
+pub(super) fn addresses(config: &AgentConfig) -> Vec<std::net::Ipv4Addr> {
+    let dirs = std::fs::read_dir(config.run_dir.join("agent/containers")).into_iter().flatten().flatten();
+    dirs.filter_map(|dir| Record::read(&dir.path())?.info.ip).collect()
+}
 
 /// Looks at every directory of a container, then at links of none.
 pub(super) async fn all(core: &Arc<Core>) -> Result<()> {

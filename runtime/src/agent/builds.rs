@@ -193,6 +193,11 @@ async fn finish(
     // Nothing may run or be mounted while the root is read.
     launch::end(core, id).await?;
     // The watch looks now and then; what is left counts as a whole, holes in files too, because a layer is read whole.
+    // A build that found no room itself failed for that reason, whatever it says.
+    let full = disk::free(&core.config.data_dir).is_ok_and(|free| free < core.config.limits.disk_reserve);
+    if full && outcome.status.code != 0 {
+        outcome.killed.get_or_insert(KillReason::HostDisk);
+    }
     if let Ok(usage) = measure(core.config.container_data_dir(id.as_str()).join("upper")).await {
         let whole = Usage { bytes: usage.bytes.max(usage.length), ..usage };
         outcome.killed = outcome.killed.or(excess(allowance(core, limits), whole));

@@ -120,7 +120,11 @@ async fn create(core: &Arc<Core>, record: &Record, plan: Plan) -> Result<()> {
     failpoint("agent.start.reserved");
     let config_file = blocking(move || describe(&core_of_work, &record_of_work, ip, plan)).await?;
     failpoint("agent.start.described");
-    let launched = shim::launch(&core.config, &config_file).await?;
+    // Both at once: neither needs the other, and each is a process to wait for.
+    let config = core.config.clone();
+    let (launched, admitted) = tokio::join!(shim::launch(&core.config, &config_file), blocking(move || net::admit(&config, ip)));
+    let launched = launched?;
+    admitted?;
     failpoint("agent.start.created");
     let (config, id_of_work) = (core.config.clone(), id.clone());
     blocking(move || net::join(&config.bridge, id_of_work.as_str(), launched.init_pid, ip, config.subnet.prefix, config.gateway())).await?;
@@ -190,10 +194,12 @@ pub(super) async fn discard(core: &Arc<Core>, id: &ContainerId) -> Result<()> {
     end(core, id).await?;
     failpoint("agent.remove.ended");
     let (run, data) = (core.config.container_run_dir(id.as_str()), core.config.container_data_dir(id.as_str()));
-    let link = net::host_link(&core.config.bridge, id.as_str());
+    let (config, link) = (core.config.clone(), net::host_link(&core.config.bridge, id.as_str()));
+    let address = core.registry.get(id).and_then(|record| record.info.ip);
     let removed = blocking(move || {
         net::remove_link(&link)?;
         failpoint("agent.remove.link-gone");
+        address.map_or(Ok(()), |address| net::dismiss(&config, address))?;
         remove_tree(&data)?;
         failpoint("agent.remove.root-gone");
         remove_tree(&run)

@@ -20,8 +20,11 @@ pub(super) fn version() -> Check {
     let release = release.trim();
     let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if version >= (5, 19) {
-        Check::ok("kernel", format!("Linux {release}"))
+    let newer = Path::new("/run/reboot-required").exists();
+    if version >= (5, 19) && newer {
+        Check::warn("kernel", format!("Linux {release}, and a newer one is installed but does not run yet"), "Start it with: reboot")
+    } else if version >= (5, 19) {
+        Check::ok("kernel", format!("Linux {release}; all apps share it, so keep it patched: apt-get upgrade, then reboot"))
     } else {
         let said = format!("Linux {release}: idmapped mounts under overlayfs came with 5.19, and without them layers cannot be shared");
         Check::fail("kernel", said, "Boot a kernel of 5.19 or newer; Debian 12 has 6.1")
@@ -93,6 +96,8 @@ pub(super) fn cgroups() -> Check {
     };
     let missing: Vec<_> = wanted.into_iter().filter(|name| !there.contains(name)).collect();
     if missing.is_empty() {
+        let hybrid = mode == "v1" && root.join("unified").is_dir();
+        let mode = if hybrid { "v1 (hybrid: an empty v2 tree beside it)" } else { mode };
         return Check::ok("cgroups", format!("cgroup {mode} with cpu, memory and pids"));
     }
     let said = format!("cgroup {mode} without {}: that limit of a dyno size cannot be kept", missing.join(", "));

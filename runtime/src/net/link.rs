@@ -12,7 +12,19 @@ use crate::fault::{Doing as _, Result};
 
 const UP: u32 = libc::IFF_UP as u32;
 const VETH_INFO_PEER: u16 = 1;
+/// Linux `if_link.h`: what a port of a bridge may do.
+const IFLA_BRPORT_LEARNING: u16 = 8;
+const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
+const IFLA_BRPORT_LOCKED: u16 = 39;
+/// Linux `neighbour.h`.
+const NDA_DST: u16 = 1;
+const NDA_LLADDR: u16 = 2;
+const NTF_MASTER: u8 = 1 << 2;
+const NUD_REACHABLE: u16 = 0x02;
+const NUD_NOARP: u16 = 0x40;
+const NUD_PERMANENT: u16 = 0x80;
+const REPLACE: u16 = (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16;
 const NESTED: u16 = libc::NLA_F_NESTED as u16;
 
 /// The host end's name: the kernel allows 15 characters.
@@ -22,13 +34,6 @@ pub(crate) fn host_link(bridge: &str, id: &str) -> String {
     format!("lfv{}", hex::encode(&digest[..6]))
 }
 
-/// The hardware address of an IPv4 address, locally administered. The host remembers for up to a minute which hardware an address has: whoever
-/// gets the address next must be found there.
-fn hardware(address: Ipv4Addr) -> [u8; 6] {
-    let [a, b, c, d] = address.octets();
-    [0x02, 0x1f, a, b, c, d]
-}
-
 /// Makes the bridge and gives it its address. What is there already stays.
 pub(super) fn make_bridge(name: &str, address: Ipv4Addr, prefix: u8) -> Result<()> {
     let doing = || format!("making the bridge {name}");
@@ -36,7 +41,7 @@ pub(super) fn make_bridge(name: &str, address: Ipv4Addr, prefix: u8) -> Result<(
     // A fixed address: otherwise the bridge takes its lowest port's and every container's neighbour table goes wrong when one leaves.
     let made = Message::new(libc::RTM_NEWLINK, CREATE, &link_info(0, 0, 0, 0))
         .text(libc::IFLA_IFNAME, name)
-        .attribute(libc::IFLA_ADDRESS, &hardware(address))
+        .attribute(libc::IFLA_ADDRESS, &mac(address))
         .nested(libc::IFLA_LINKINFO, &[], |m| m.text(libc::IFLA_INFO_KIND, "bridge"));
     there_is_fine(netlink.ask(made)).doing(doing())?;
     let index = if_nametoindex(name).doing(doing())?;
@@ -59,9 +64,7 @@ pub(crate) fn join(bridge: &str, id: &str, pid: i32, address: Ipv4Addr, prefix: 
             .nested(libc::IFLA_LINKINFO, &[], |m| {
                 m.text(libc::IFLA_INFO_KIND, "veth").nested(libc::IFLA_INFO_DATA, &[], |m| {
                     m.nested(VETH_INFO_PEER, &link_info(0, 0, 0, 0), |m| {
-                        m.text(libc::IFLA_IFNAME, "eth0")
-                            .attribute(libc::IFLA_ADDRESS, &hardware(address))
-                            .number(libc::IFLA_NET_NS_FD, peer)
+                        m.text(libc::IFLA_IFNAME, "eth0").attribute(libc::IFLA_ADDRESS, &mac(address)).number(libc::IFLA_NET_NS_FD, peer)
                     })
                 })
             })
@@ -74,12 +77,49 @@ pub(crate) fn join(bridge: &str, id: &str, pid: i32, address: Ipv4Addr, prefix: 
         netlink.ask(pair()).doing(doing())?;
     }
     let index = if_nametoindex(name.as_str()).doing(doing())?;
-    let isolated =
-        Message::new(libc::RTM_SETLINK, 0, &link_info(libc::AF_BRIDGE as u8, index, 0, 0))
-            .nested(libc::IFLA_PROTINFO | NESTED, &[], |m| m.attribute(IFLA_BRPORT_ISOLATED, &[1]));
-    netlink.ask(isolated).doing(doing())?;
+    // Anti-spoofing (S13): the port takes frames of one sender only, learns nothing, and sees nothing that is not for it; and the host asks
+    // nobody which sender has the address.
+    let alone =
+        Message::new(libc::RTM_SETLINK, 0, &link_info(libc::AF_BRIDGE as u8, index, 0, 0)).nested(libc::IFLA_PROTINFO | NESTED, &[], |m| {
+            m.attribute(IFLA_BRPORT_ISOLATED, &[1])
+                .attribute(IFLA_BRPORT_LEARNING, &[0])
+                .attribute(IFLA_BRPORT_UNICAST_FLOOD, &[0])
+                .attribute(IFLA_BRPORT_LOCKED, &[1])
+        });
+    netlink.ask(alone).doing(doing())?;
+    let sender = Message::new(libc::RTM_NEWNEIGH, REPLACE, &neighbour(libc::AF_BRIDGE, index, NUD_NOARP | NUD_REACHABLE, NTF_MASTER));
+    netlink.ask(sender.attribute(NDA_LLADDR, &mac(address))).doing(doing())?;
+    let known = Message::new(libc::RTM_NEWNEIGH, REPLACE, &neighbour(libc::AF_INET, bridge_index, NUD_PERMANENT, 0));
+    netlink.ask(known.attribute(NDA_DST, &address.octets()).attribute(NDA_LLADDR, &mac(address))).doing(doing())?;
     let inside = std::thread::Builder::new().name("netns".to_owned()).spawn(move || inside(namespace, address, prefix, gateway));
     inside.and_then(|helper| helper.join().unwrap_or_else(|_| Err(io::Error::other("the helper thread failed")))).doing(doing())
+}
+
+/// The hardware address of an IPv4 address, locally administered. The host remembers for up to a minute which hardware an address has: whoever
+/// gets the address next must be found there.
+pub(super) fn mac(address: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = address.octets();
+    [0x02, 0x1f, a, b, c, d]
+}
+
+/// `struct ndmsg`: family, padding, index, state, flags, type.
+fn neighbour(family: i32, index: u32, state: u16, flags: u8) -> [u8; 12] {
+    let mut fixed = [0; 12];
+    fixed[0] = family as u8;
+    fixed[4..8].copy_from_slice(&index.to_ne_bytes());
+    fixed[8..10].copy_from_slice(&state.to_ne_bytes());
+    fixed[10] = flags;
+    fixed
+}
+
+/// What the host knows of an address nobody has any more. Nothing there is no error.
+pub(super) fn forget(bridge: &str, address: Ipv4Addr) -> Result<()> {
+    let Ok(index) = if_nametoindex(bridge) else { return Ok(()) };
+    let entry = Message::new(libc::RTM_DELNEIGH, 0, &neighbour(libc::AF_INET, index, 0, 0)).attribute(NDA_DST, &address.octets());
+    match Netlink::open().and_then(|mut netlink| netlink.ask(entry)) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        other => other.doing(format!("forgetting the neighbour {address}")),
+    }
 }
 
 /// Runs on a thread of its own, which ends in the container's network namespace.

@@ -25,14 +25,24 @@ const PRIVATE: [(&str, u8); 9] = [
     ("240.0.0.0", 4),
 ];
 
-/// Everything, replacing what was there.
-pub(super) fn rules(config: &AgentConfig, resolver: Option<Ipv4Addr>) -> Value {
+/// The set of those who may send: hardware and IPv4 address of each container.
+const SENDERS: &str = "senders";
+
+/// Everything, replacing what was there. `containers`: those that are there already.
+pub(super) fn rules(config: &AgentConfig, resolver: Option<Ipv4Addr>, containers: &[Ipv4Addr]) -> Value {
     let table = config.nft_table.as_str();
     let bridge = config.bridge.as_str();
     let subnet = prefix(&config.subnet.address.to_string(), config.subnet.prefix);
     let mut all = removal_list(table);
     all.push(json!({ "add": { "table": { "family": "inet", "name": table } } }));
+    let elements: Vec<Value> = containers.iter().map(|address| pair(*address)).collect();
+    let mut senders = json!({ "family": "inet", "table": table, "name": SENDERS, "type": ["ether_addr", "ipv4_addr"] });
+    if !elements.is_empty() {
+        senders["elem"] = json!(elements);
+    }
+    all.push(json!({ "add": { "set": senders } }));
     for (name, kind, hook, priority) in [
+        ("spoofed", "filter", "prerouting", -300),
         ("dns", "nat", "prerouting", -100),
         ("masquerade", "nat", "postrouting", 100),
         ("to_host", "filter", "input", 0),
@@ -61,6 +71,13 @@ pub(super) fn rules(config: &AgentConfig, resolver: Option<Ipv4Addr>) -> Value {
     let from_subnet = equal(json!({ "payload": { "protocol": "ip", "field": "saddr" } }), subnet);
     rule("masquerade", json!([from_subnet, outwards, { "masquerade": null }]));
 
+    // A port takes frames of one hardware address only (see `link::join`); here it gets its IPv4 address. There is no IPv6.
+    let sender = json!({ "concat": [
+        { "payload": { "protocol": "ether", "field": "saddr" } }, { "payload": { "protocol": "ip", "field": "saddr" } } ] });
+    let unknown = json!({ "match": { "op": "!=", "left": sender, "right": format!("@{SENDERS}") } });
+    rule("spoofed", json!([from_container, unknown, { "drop": null }]));
+    rule("spoofed", json!([from_container, equal(json!({ "meta": { "key": "nfproto" } }), json!("ipv6")), { "drop": null }]));
+
     rule("to_host", json!([from_container, known, { "accept": null }]));
     rule("to_host", json!([from_container, redirected, { "accept": null }]));
     rule("to_host", json!([from_container, { "drop": null }]));
@@ -78,6 +95,17 @@ pub(super) fn rules(config: &AgentConfig, resolver: Option<Ipv4Addr>) -> Value {
     rule("through", json!([to_container, known, { "accept": null }]));
     rule("through", json!([to_container, { "drop": null }]));
     json!({ "nftables": all })
+}
+
+/// A container may send from now on, or no more. Both may be repeated.
+pub(super) fn sender(table: &str, address: Ipv4Addr, may: bool) -> Value {
+    let element = json!({ "element": { "family": "inet", "table": table, "name": SENDERS, "elem": [pair(address)] } });
+    // Adding first makes deleting safe when there is none.
+    if may { json!({ "nftables": [{ "add": element }] }) } else { json!({ "nftables": [{ "add": element }, { "delete": element }] }) }
+}
+
+fn pair(address: Ipv4Addr) -> Value {
+    json!({ "concat": [hex::encode(super::link::mac(address)).as_bytes().chunks(2).map(String::from_utf8_lossy).collect::<Vec<_>>().join(":"), address.to_string()] })
 }
 
 /// Only the removal.

@@ -80,6 +80,44 @@ async fn trees_that_cannot_be_kept_are_refused_after_the_build_too() {
     }
 }
 
+/// An image says who its programs run as. Its root is no root here, and its files of users are read as files of a stranger.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_root_of_an_image_is_nobody_on_the_host() {
+    let instance = Instance::new().await;
+    let image = async |user: &str| {
+        let mut session =
+            instance.agent.build(spec(&instance, "users", "mkdir -p /layers/bp/deps; echo x > /layers/bp/deps/x")).await.unwrap();
+        finish(&mut session).await;
+        let mut plan = ExportPlan { app: None, ..plan(None) };
+        plan.config.user = Some(user.to_owned());
+        let digest = instance.agent.build_commit(&id("users"), plan).await.unwrap().digest;
+        drop(session);
+        // The name is free again when the build is gone.
+        instance.agent.build_discard(&id("users")).await.unwrap();
+        digest
+    };
+    for (name, user, inside) in
+        [("by-name", "root", "0:0"), ("by-number", "0", "0:0"), ("app", "app", "1000:1000"), ("group", "1000:7", "1000:7")]
+    {
+        let mut container = instance.spec(name, &["sleep", "600"]);
+        container.image = image(user).await;
+        instance.agent.start(container).await.unwrap();
+        let (said, _) = exec(&instance, name, &["sh", "-c", "echo $(id -u):$(id -g)"]).await;
+        assert_eq!(said.trim(), inside);
+        let pid = crate::network::first_process(&instance, name);
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let uid: u32 =
+            status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap().split_whitespace().next().unwrap().parse().unwrap();
+        assert!((165_536..231_072).contains(&uid), "on the host it is {uid}");
+    }
+    for user in ["nobody-knows", "70000", "0:70000"] {
+        let mut container = instance.spec("bad", &["true"]);
+        container.image = image(user).await;
+        let refused = instance.agent.start(container).await.unwrap_err();
+        assert_eq!(refused.fault_code(), Some(FaultCode::Invalid), "{user}: {refused}");
+    }
+}
+
 /// A dyno may nest directories as deep as it has inodes. Removing it must neither fail nor take the agent along.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dyno_with_an_endless_directory_goes_like_any_other() {

@@ -91,6 +91,27 @@ async fn a_killed_shim_takes_its_container_with_it() {
     assert!(!processes().iter().any(|line| line.contains("sleep\x00612")), "the container's process is gone");
 }
 
+/// Shim and init of different versions are what a broken installation looks like.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_passed_self_test_nothing_starts() {
+    let programs = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755)).tempdir().unwrap();
+    let mut real = None;
+    let instance = Instance::with(|config| {
+        std::fs::copy(config.libexec_dir.join("landfall-shim"), programs.path().join("landfall-shim")).unwrap();
+        std::fs::copy("/bin/busybox", programs.path().join("landfall-init")).unwrap();
+        real = Some(std::mem::replace(&mut config.libexec_dir, programs.path().to_owned()));
+    })
+    .await;
+    let refused = instance.agent.start(instance.spec("early", &["sleep", "600"])).await.unwrap_err().to_string();
+    assert!(refused.contains("did not pass its self-test, so no container is started"), "{refused}");
+    assert!(instance.agent.list().await.unwrap().is_empty());
+    std::fs::copy(real.unwrap().join("landfall-init"), programs.path().join("new")).unwrap();
+    std::fs::rename(programs.path().join("new"), programs.path().join("landfall-init")).unwrap();
+    instance.agent.start(instance.spec("late", &["sleep", "600"])).await.unwrap();
+    let selftests = [instance.config.run_dir.join("agent/selftest"), instance.config.data_dir.join("selftest")];
+    assert!(selftests.iter().all(|dir| !dir.exists()), "the self-test cleaned up");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn teardown_leaves_nothing() {
     let mut instance = Instance::new().await;

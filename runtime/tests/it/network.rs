@@ -69,7 +69,84 @@ async fn outwards_goes_through_nat_only_where_allowed() {
     assert!(reaches(&instance, "c", &format!("{}:7000", outside.public), 20).await, "a dyno reaches public addresses");
     assert!(!reaches(&instance, "c", &format!("{}:7000", outside.private), 2).await, "a dyno must not reach private addresses");
     assert!(std::net::TcpStream::connect_timeout(&(outside.private, 7000).into(), Duration::from_secs(2)).is_ok(), "the host reaches it");
-    assert!(!reaches(&instance, "c", "169.254.169.254:80", 2).await);
+    let metadata = format!("{}:7000", outside.metadata);
+    assert!(std::net::TcpStream::connect_timeout(&metadata.parse().unwrap(), Duration::from_secs(2)).is_ok(), "the host reaches it");
+    assert!(!reaches(&instance, "c", &metadata, 2).await, "a dyno must not reach link-local addresses, where clouds keep their secrets");
+}
+
+/// No process of a container can make such packets: it has no capability for that. Should one ever get it, here is what happens to them.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_sends_as_somebody_else_and_nobody_speaks_ipv6() {
+    let instance = Instance::new().await;
+    let outside = Outside::new(&instance);
+    let address = |id: &'static str| {
+        let started = instance.agent.start(instance.spec(id, &["sleep", "600"]));
+        async { started.await.unwrap().ip.unwrap() }
+    };
+    let (a, b) = (address("a").await, address("b").await);
+    let inside = |id: &str, args: &[&str]| {
+        let pid = first_process(&instance, id);
+        std::process::Command::new("nsenter").args(["-t", &pid, "-n"]).args(args).output().unwrap()
+    };
+    let change = |args: &[&str]| assert!(inside("a", args).status.success(), "{args:?}");
+    let arrives = |from: std::net::Ipv4Addr| {
+        let before = outside.heard();
+        let program = format!(
+            "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('{from}', 0)); s.sendto(b'x', ('{}', 9))",
+            outside.public
+        );
+        let sent = inside("a", &["python3", "-c", &program]);
+        assert!(sent.status.success(), "{sent:?}");
+        // Delivery is done when the call returns, unless an address must be asked for first.
+        let until = std::time::Instant::now() + Duration::from_millis(500);
+        while outside.heard() == before && std::time::Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        outside.heard() > before
+    };
+    assert!(arrives(a), "what it sends as itself arrives");
+    change(&["ip", "address", "add", &format!("{b}/32"), "dev", "eth0"]);
+    assert!(!arrives(b), "with its neighbour's address");
+    change(&["ip", "address", "add", "198.51.100.7/32", "dev", "eth0"]);
+    assert!(!arrives("198.51.100.7".parse().unwrap()), "with a foreign address");
+
+    let hardware = |ip: std::net::Ipv4Addr| format!("02:1f:{}", ip.octets().map(|byte| format!("{byte:02x}")).join(":"));
+    let gateway = instance.config.gateway();
+    change(&["ip", "neighbour", "replace", &gateway.to_string(), "lladdr", &hardware(gateway), "dev", "eth0"]);
+    assert!(arrives(a));
+    change(&["ip", "link", "set", "eth0", "address", &hardware(b)]);
+    change(&["ip", "neighbour", "replace", &gateway.to_string(), "lladdr", &hardware(gateway), "dev", "eth0"]);
+    assert!(!arrives(a) && !arrives(b), "with its neighbour's hardware address");
+    change(&["ip", "link", "set", "eth0", "address", &hardware(a)]);
+    change(&["ip", "neighbour", "replace", &gateway.to_string(), "lladdr", &hardware(gateway), "dev", "eth0"]);
+    assert!(arrives(a), "with its own again");
+
+    for id in ["a", "b"] {
+        let enabled = inside(
+            id,
+            &[
+                "sh",
+                "-c",
+                "echo 0 > /proc/sys/net/ipv6/conf/all/disable_ipv6; echo 0 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6; \
+                                                ip -6 address add fd00::$1/64 dev eth0 nodad",
+                "sh",
+                if id == "a" { "a" } else { "b" },
+            ],
+        );
+        assert!(enabled.status.success(), "{enabled:?}");
+    }
+    let ping = |to: &str| inside("a", &["busybox", "ping6", "-c", "1", "-W", "1", to]).status.success();
+    assert!(ping("fd00::a") && !ping("fd00::b"), "the tool works, and the neighbour hears nothing");
+}
+
+/// Any process of a container, as the host knows it.
+pub(crate) fn first_process(instance: &Instance, id: &str) -> String {
+    let hierarchies = std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
+    let lists = hierarchies.map(|dir| dir.join(&instance.config.cgroup_parent).join(id).join("cgroup.procs"));
+    let lists =
+        lists.chain([std::path::PathBuf::from("/sys/fs/cgroup").join(&instance.config.cgroup_parent).join(id).join("cgroup.procs")]);
+    let mut pids = lists.filter_map(|list| Some(std::fs::read_to_string(list).ok()?.lines().next()?.to_owned()));
+    pids.next().expect("a process")
 }
 
 /// Can a connection be made inside a container within so many seconds? The server answers the empty line and closes.
@@ -83,14 +160,17 @@ struct Outside {
     name: String,
     public: std::net::Ipv4Addr,
     private: std::net::Ipv4Addr,
+    metadata: std::net::Ipv4Addr,
     server: std::process::Child,
 }
 
 impl Outside {
     fn new(instance: &Instance) -> Self {
         let name = format!("{}-out", instance.config.bridge);
-        let [_, _, a, b] = std::process::id().to_be_bytes();
-        let (public, private) = (std::net::Ipv4Addr::new(198, 18, a, b), std::net::Ipv4Addr::new(172, 31, a, b));
+        // One of each kind, and nobody else's: a subnet here is 16 addresses.
+        let [_, _, a, b] = (u32::from(instance.config.subnet.address) >> 4).to_be_bytes();
+        let [public, private, metadata] =
+            [(198, 18), (172, 31), (169, 254)].map(|(first, second)| std::net::Ipv4Addr::new(first, second, a, b));
         let link = format!("{}o", instance.config.bridge);
         let root = instance.dir.path().join("outside");
         std::fs::create_dir(&root).unwrap();
@@ -100,11 +180,11 @@ impl Outside {
             .args(["netns", "exec", &name, "/bin/busybox", "httpd", "-f", "-p", "7000", "-h", root.to_str().unwrap()])
             .spawn()
             .unwrap();
-        let outside = Self { name, public, private, server };
+        let outside = Self { name, public, private, metadata, server };
         ip(&["link", "add", &link, "type", "veth", "peer", "name", "far", "netns", &outside.name]);
         ip(&["link", "set", &link, "up"]);
         ip(&["-n", &outside.name, "link", "set", "far", "up"]);
-        for address in [public.to_string(), private.to_string()] {
+        for address in [public.to_string(), private.to_string(), metadata.to_string()] {
             ip(&["route", "add", &address, "dev", &link]);
             ip(&["-n", &outside.name, "addr", "add", &address, "dev", "far"]);
         }
@@ -115,6 +195,16 @@ impl Outside {
             std::thread::sleep(Duration::from_millis(20));
         }
         outside
+    }
+}
+
+impl Outside {
+    /// How many datagrams came to a port of it that nobody listens on. (Packets of the link would be the neighbours' questions, too.)
+    fn heard(&self) -> u64 {
+        let read = std::process::Command::new("ip").args(["netns", "exec", &self.name, "cat", "/proc/net/snmp"]).output().unwrap();
+        let text = String::from_utf8(read.stdout).unwrap();
+        // "Udp: InDatagrams NoPorts …", then the line of its numbers.
+        text.lines().filter(|line| line.starts_with("Udp: ")).nth(1).unwrap().split(' ').nth(2).unwrap().parse().unwrap()
     }
 }
 

@@ -7,6 +7,9 @@ use landfall_model::{DynoSize, ReleaseVersion};
 pub struct CrashRecord {
     /// The container whose end was the last to be reported; `None` = none was.
     pub reported: Option<String>,
+    /// The container that last passed the health checks that guard its first request; `None` = none did, or there are none.
+    #[serde(default)]
+    pub passed: Option<String>,
     /// Crashes, oldest first.
     pub crashes: Vec<PastCrash>,
 }

@@ -30,6 +30,22 @@ fn without_a_quota_the_kernel_kills_the_one_process_that_needs_most() {
 }
 
 #[test]
+fn the_kernel_has_the_limits_that_were_asked_for() {
+    let mut c = Container::new(&["sleep", "1000"]);
+    (c.config.limits.cpu_shares, c.config.limits.cpu_percent, c.config.limits.pids) = (512, Some(50), 40);
+    c.start();
+    let dirs = c.cgroups();
+    let read = |file: &str| dirs.iter().find_map(|dir| std::fs::read_to_string(dir.join(file)).ok()).map(|text| text.trim().to_owned());
+    let memory = c.config.limits.memory_bytes.to_string();
+    assert_eq!(read("memory.limit_in_bytes").or_else(|| read("memory.max")), Some(memory));
+    assert_eq!(read("pids.max").as_deref(), Some("40"));
+    // v2 has weights from 1 to 10,000: 512 of 262,144 shares are 20.
+    assert_eq!(read("cpu.shares").or_else(|| read("cpu.weight")).as_deref(), Some(if dirs.len() > 1 { "512" } else { "20" }));
+    let quota = read("cpu.max").unwrap_or_else(|| format!("{} {}", read("cpu.cfs_quota_us").unwrap(), read("cpu.cfs_period_us").unwrap()));
+    assert_eq!(quota, "50000 100000");
+}
+
+#[test]
 fn swap_is_no_way_around_the_memory_limit() {
     let mut c = Container::new(&["sleep", "1000"]);
     c.start();

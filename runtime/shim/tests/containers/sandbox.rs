@@ -1,7 +1,9 @@
 //! What a program in a container sees of the machine: rules S4 to S6 of the trust reference, looked at from inside.
 
-use crate::code;
+use landfall_runtime_wire::shim::{ShimEvent, ShimRequest};
+
 use crate::harness::Container;
+use crate::{code, exec};
 
 fn said(script: &str) -> String {
     let (said, status) = Container::new(&["sh", "-c", script]).run();
@@ -83,4 +85,16 @@ fn init_gives_nothing_away() {
         "ls /proc/1/fd 2>&1; readlink /proc/1/exe 2>&1 || echo refused; cat /proc/1/environ 2>&1; echo x > /.landfall/init; kill -9 1; true",
     );
     assert!(said.contains("denied") && said.contains("refused") && !said.contains("PATH=/usr/bin:/bin"), "{said}");
+}
+
+#[test]
+fn a_further_program_finds_three_descriptors_and_the_same_walls() {
+    let mut c = Container::new(&["sleep", "1000"]);
+    c.start();
+    let script = "for fd in /proc/$$/fd/*; do readlink $fd; done; grep -E '^(Seccomp|NoNewPrivs|CapEff|CapBnd):' /proc/self/status; pwd";
+    let (said, status) = c.ask(&exec(&["sh", "-c", script], None)).finish();
+    let (fds, rest): (Vec<&str>, Vec<&str>) = said.lines().partition(|line| line.starts_with("pipe:"));
+    assert_eq!((fds.len(), status), (3, code(0)), "{said}");
+    assert_eq!(rest, ["CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", "/"], "{said}");
+    assert!(matches!(c.answer(&ShimRequest::Stop { grace_ms: 0 }), ShimEvent::Exited { .. }));
 }

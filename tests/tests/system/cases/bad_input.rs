@@ -43,6 +43,11 @@ pub(crate) fn config_keys_and_values(instance: &Instance) -> Result<()> {
         let refused = app.landfall(&["config:set", bad]).fails()?;
         ensure!(refused.stderr.contains("Next:"), "{bad}: {}", refused.stderr);
     }
+    // On the command line "a=b=c" is the key `a`; only another client can ask for a key that holds the sign.
+    for bad in ["a=b", "PORT", "A B", "", "1A", "Ä"] {
+        let refused = instance.api_request("PATCH", "/apps/values/config-vars", &serde_json::json!({ bad: "x" }).to_string())?;
+        ensure!(refused.status == 422 && refused.body.contains("Example: landfall config:set GREETING=hi"), "{bad}: {refused:?}");
+    }
     ensure!(app.newest_release()?.0 == 1, "refused keys make no release");
     // "a=b" as a key is `a` with the value `b=c`: what the user typed is kept whole.
     let awkward = ["line one\nline two", "quote ' and \" and `", "ünïcödé ✓", "a=b=c", "$HOME \\n", ""];

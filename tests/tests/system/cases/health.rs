@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use landfall_tests::{App, Instance, eventually};
+use landfall_tests::{App, Instance, Options, eventually};
 use serde_json::Value;
 
 /// Answers `/health` and `/live` as the file of that name says (`200` where there is none), and everything else with `WORDS`.
@@ -87,8 +87,9 @@ pub(crate) fn readiness_check_gates_requests(instance: &Instance) -> Result<()> 
         new.with_context(|| format!("{dynos}"))
     })?;
     ensure!(new["state"] == "starting", "{new}");
-    app.landfall(&["ps:exec", "web.1", "--", "true"]).ok()?;
-    exec_in_newest(&app, instance, &new)?;
+    // By its id: the one of that name that is up is the old one.
+    let id = new["id"].as_str().context("an id")?;
+    app.landfall(&["ps:exec", "--dyno", id, "--", "sh", "-c", "echo -n 200 > /tmp/health"]).ok()?;
     push.shows("web.1 is up (health check /health passed)")?;
     ensure!(push.ends()? == 0, "{}", push.screen());
     app.answers_when(|answer| answer.body == "two\n")?;
@@ -110,13 +111,6 @@ pub(crate) fn readiness_check_gates_requests(instance: &Instance) -> Result<()> 
     Ok(())
 }
 
-/// Lets the newest release's dyno be ready. `ps:exec web.1` means the newer one of two only once it is up, so by its id.
-fn exec_in_newest(app: &App<'_>, instance: &Instance, dyno: &Value) -> Result<()> {
-    let _ = instance;
-    let id = dyno["id"].as_str().context("an id")?;
-    app.landfall(&["ps:exec", "--dyno", id, "--", "sh", "-c", "echo -n 200 > /tmp/health"]).ok().map(drop)
-}
-
 pub(crate) fn liveness_check_replaces_the_sick(instance: &Instance) -> Result<()> {
     let app = App::create(instance, "mortal")?;
     write(&app, "alive", "200", r#"[{"type": "liveness", "path": "/live", "attempts": 2, "wait": 1}]"#)?;
@@ -132,6 +126,29 @@ pub(crate) fn liveness_check_replaces_the_sick(instance: &Instance) -> Result<()
     ensure!(log.contains("Liveness health check failed: /live: answered 500"), "{log}");
     ensure!(log.contains("Stopping all processes with SIGTERM"), "{log}");
     ensure!(app.newest_release()?.0 == 2, "no release was made");
+    Ok(())
+}
+
+/// A server that is new to a dyno takes nothing from it: that it once passed its first checks is known.
+pub(crate) fn a_new_server_asks_no_first_check_again() -> Result<()> {
+    let app_checks = r#"[{"type": "startup", "path": "/health", "attempts": 1}, {"type": "readiness", "path": "/live", "wait": 300}]"#;
+    let instance = Instance::start(&Options::default())?;
+    let app = App::create(&instance, "trusted")?;
+    write(&app, "trusted", "200", app_checks)?;
+    app.push()?;
+    let before = dyno(&app)?;
+    answer(&app, "/health", "503")?;
+    instance.kill("server")?;
+    instance.api_answers()?;
+    let begun = std::time::Instant::now();
+    let after = eventually(Duration::from_secs(20), || dyno(&app))?;
+    ensure!(after["id"] == before["id"] && after["created_at"] == before["created_at"], "{before}\n{after}");
+    // Long enough for a check that fails at its first try to have been asked.
+    while begun.elapsed() < Duration::from_secs(3) {
+        let answer = app.get("/")?;
+        ensure!(answer.status == 200 && answer.body == "trusted\n", "{answer:?}");
+    }
+    ensure!(dyno(&app)?["id"] == before["id"] && !app.log().contains("Startup health check failed"), "{}", app.log());
     Ok(())
 }
 

@@ -85,6 +85,11 @@ const SERVER: &[Row] = &[
     row("server.purge.before", 1, Deed::Destroy),
     row("server.purge.files-gone", 1, Deed::Destroy),
     row("server.purge.done", 1, Deed::Destroy),
+    row("server.first-deploy.before", 1, Deed::First),
+    row("server.first-deploy.recorded", 1, Deed::First),
+    row("server.postdeploy.started", 1, Deed::First),
+    row("server.postdeploy.ended", 1, Deed::First),
+    row("server.postdeploy.recorded", 1, Deed::First),
     row("server.table.before", 1, Deed::Boot("server")),
     row("server.table.acknowledged", 1, Deed::Boot("server")),
 ];

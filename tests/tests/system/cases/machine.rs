@@ -85,3 +85,30 @@ pub(crate) fn make_says_what_the_machine_lacks() -> Result<()> {
     ensure!(said.contains("needs root") && said.contains("Next: sudo make"), "{said}");
     Ok(())
 }
+
+/// Trust rule S16: people are told what stands between their apps and the machine.
+pub(crate) fn doctor_tells_how_exposed_the_machine_is(instance: &Instance) -> Result<()> {
+    let found = instance.landfall(&["doctor", "--json"]).done()?;
+    let checks: serde_json::Value = serde_json::from_str(&found.stdout)?;
+    let checks = checks.as_array().map(Vec::as_slice).unwrap_or_default();
+    let check = |name: &str| checks.iter().find(|check| check["name"] == name);
+    for (name, words) in [
+        ("kernel", "all apps share it"),
+        ("cgroups", "cgroup v"),
+        ("lsm", "apps are kept in by namespaces"),
+        ("sandbox", " 0 surprises"),
+        ("processor", "side channel"),
+        ("hardening", "kernel"),
+        ("swap", ""),
+        ("seccomp", "filters work"),
+    ] {
+        let said = check(name).and_then(|check| check["meaning"].as_str()).unwrap_or_default();
+        ensure!(!said.is_empty() && said.contains(words), "{name}: {words:?} is not in {said:?}\n{}", found.stdout);
+    }
+    for check in checks {
+        ensure!((check["verdict"] == "ok") == (check["advice"] == ""), "{check}");
+    }
+    let shown = instance.landfall(&["doctor"]).done()?.stdout;
+    ensure!(shown.contains("ok      sandbox: holds in a throw-away container"), "{shown}");
+    Ok(())
+}

@@ -11,9 +11,12 @@ mod control;
 mod crowd;
 mod deploy;
 mod faults;
+mod full_disk;
 mod health;
+mod hostile;
 mod keep;
 mod kill;
+mod limits;
 mod machine;
 mod node;
 mod operate;
@@ -69,6 +72,10 @@ pub(crate) const SHARED: &[SharedCase] = &[
     ("exec_in_a_dyno", operate::exec_in_a_dyno),
     ("domains_and_maintenance", operate::domains_and_maintenance),
     ("listings_as_json", operate::listings_as_json),
+    ("memory_over_its_quota_is_told_and_far_over_it_is_the_end", limits::memory_over_its_quota_is_told_and_far_over_it_is_the_end),
+    ("tarballs_that_reach_out_are_refused_in_words", hostile::tarballs_that_reach_out_are_refused_in_words),
+    ("links_of_a_build_lead_nowhere", hostile::links_of_a_build_lead_nowhere),
+    ("doctor_tells_how_exposed_the_machine_is", machine::doctor_tells_how_exposed_the_machine_is),
     ("destroyed_apps_leave_nothing", operate::destroyed_apps_leave_nothing),
 ];
 
@@ -111,9 +118,11 @@ pub(crate) const OWN: &[OwnCase] = &[
     ("down_leaves_nothing_and_up_brings_all_back", faults::down_leaves_nothing_and_up_brings_all_back),
     ("killed_processes_cost_no_request", faults::killed_processes_cost_no_request),
     ("killed_server_during_a_build", faults::killed_server_during_a_build),
+    ("a_new_server_asks_no_first_check_again", health::a_new_server_asks_no_first_check_again),
     ("ctrl_c_and_builds_cancel", cancel::ctrl_c_and_builds_cancel),
     ("leaving_after_the_release_keeps_it", cancel::leaving_after_the_release_keeps_it),
     ("ctrl_c_while_waiting_for_a_turn", cancel::ctrl_c_while_waiting_for_a_turn),
+    ("postdeploy_is_begun_once_or_never", postdeploy::is_begun_once_or_never),
     ("postdeploy_survives_a_killed_server", postdeploy::survives_a_killed_server_and_never_runs_twice),
     ("killed_shim_is_replaced", faults::killed_shim_is_replaced),
     ("postgres_restart", faults::postgres_restart),
@@ -122,6 +131,10 @@ pub(crate) const OWN: &[OwnCase] = &[
     ("one_server_and_only_its_own_data", control::one_server_and_only_its_own_data),
     ("builds_that_wait", control::builds_that_wait),
     ("only_what_is_referred_to_stays", keep::only_what_is_referred_to_stays),
+    ("a_dyno_that_fills_its_disk_starts_anew", limits::a_dyno_that_fills_its_disk_starts_anew),
+    ("a_flood_of_one_app_is_nobody_elses_business", limits::a_flood_of_one_app_is_nobody_elses_business),
+    ("a_gigabyte_in_a_push_is_refused_and_leaves_nothing", hostile::a_gigabyte_in_a_push_is_refused_and_leaves_nothing),
+    ("a_build_that_fills_the_disk_leaves_nothing", full_disk::a_build_that_fills_the_disk_leaves_nothing),
     ("a_new_server_knows_what_the_old_one_knew", keep::a_new_server_knows_what_the_old_one_knew),
     ("killed_at_each_step", kill::at_each_step),
     ("no_step_is_left_out", kill::no_step_is_left_out),

@@ -101,3 +101,31 @@ pub(crate) fn survives_a_killed_server_and_never_runs_twice() -> Result<()> {
     ensure!(other.log().matches("app[postdeploy.3]: it began").count() == 1, "{}", other.log());
     Ok(())
 }
+
+/// The server dies around the moment in which the script is written down as begun: before it, the script runs; after it, its owner is asked.
+pub(crate) fn is_begun_once_or_never() -> Result<()> {
+    let instance = Instance::start(&Options::default())?;
+    // In a first push the first change of the records is the build, the second the release, the third the first deploy.
+    for (name, point, runs) in [("before", "server.change.before-commit", 1), ("after", "server.change.committed", 0)] {
+        let app = App::create(&instance, name)?;
+        app.write("app.py", HELLO)?
+            .write("Procfile", "web: python app.py\n")?
+            .write("requirements.txt", "")?
+            .write("app.json", r#"{"scripts": {"postdeploy": "echo it ran"}}"#)?
+            .commit()?;
+        instance.arm(point, 3, &[])?;
+        app.git(&["push", "landfall", "main"]).within(Duration::from_secs(100)).done()?;
+        eventually(Duration::from_secs(60), || if instance.died_at(point) { Ok(()) } else { bail!("nobody died at {point}") })?;
+        instance.api_answers()?;
+        app.answers(200)?;
+        match runs {
+            0 => log_says(&app, "The postdeploy script of app.json did not run to its end.")?,
+            _ => log_says(&app, "heroku[postdeploy.2]: Process exited with status 0")?,
+        }
+        app.git(&["push", "landfall", "main"]).within(Duration::from_secs(100)).done()?;
+        app.write("app.py", HELLO.replace("Hello from Landfall", "again"))?.push()?;
+        app.answers_when(|answer| answer.body == "again\n")?;
+        ensure!(app.log().matches("app[postdeploy.2]: it ran").count() == runs, "{}", app.log());
+    }
+    Ok(())
+}

@@ -16,6 +16,8 @@ pub(crate) enum Deed {
     Push,
     /// The same, of an app with a release phase and a health check.
     Phase,
+    /// `git push` of an app that never had code, with a postdeploy script.
+    First,
     /// `config:set`.
     Config,
     /// `ps:scale web=2`.
@@ -47,6 +49,7 @@ impl Deed {
         match self {
             Self::Push => "`git push`".into(),
             Self::Phase => "`git push` with a release phase and a health check".into(),
+            Self::First => "`git push`, an app's first, with a postdeploy script".into(),
             Self::Config => "`config:set`".into(),
             Self::Scale => "`ps:scale`".into(),
             Self::Rollback => "`rollback`".into(),
@@ -82,12 +85,14 @@ pub(crate) struct Apps<'a> {
     witness: &'a App<'a>,
     pub(crate) plain: App<'a>,
     pub(crate) phased: App<'a>,
-    gone: RefCell<Option<App<'a>>>,
+    /// An app of this deed alone.
+    own: RefCell<Option<App<'a>>>,
     round: Cell<u32>,
     /// What `plain` answers with, by release.
     words: RefCell<BTreeMap<u64, String>>,
 }
 
+const SEED: &str = r#"{"scripts": {"postdeploy": "echo seeding"}}"#;
 const CHECK: &str = r#"{"healthchecks": {"web": [{"type": "startup", "name": "answers", "path": "/"}]}}"#;
 
 impl<'a> Apps<'a> {
@@ -96,7 +101,7 @@ impl<'a> Apps<'a> {
         plain.write("index.html", "round 0")?.push()?;
         let phased = App::create(instance, "phased")?;
         phased.write("index.html", "round 0")?.write("Procfile", "release: echo migrating\n")?.write("app.json", CHECK)?.push()?;
-        let apps = Self { instance, witness, plain, phased, gone: RefCell::default(), round: Cell::new(0), words: RefCell::default() };
+        let apps = Self { instance, witness, plain, phased, own: RefCell::default(), round: Cell::new(0), words: RefCell::default() };
         for app in [&apps.plain, &apps.phased] {
             app.answers_when(|answer| answer.body == "round 0")?;
         }
@@ -122,7 +127,13 @@ impl<'a> Apps<'a> {
                 let app = App::create(self.instance, &format!("gone-{}", self.round.get()))?;
                 app.write("index.html", words)?.push()?;
                 app.answers(200)?;
-                self.gone.replace(Some(app));
+                self.own.replace(Some(app));
+                Ok(())
+            }
+            Deed::First => {
+                let app = App::create(self.instance, &format!("first-{}", self.round.get()))?;
+                app.write("index.html", words)?.write("app.json", SEED)?.commit()?;
+                self.own.replace(Some(app));
                 Ok(())
             }
             // The release before has the same code: what only older ones have may be gone by now.
@@ -136,11 +147,12 @@ impl<'a> Apps<'a> {
         match deed {
             Deed::Push | Deed::Sweep => self.plain.git(&["push", "landfall", "main"]).done(),
             Deed::Phase => self.phased.git(&["push", "landfall", "main"]).done(),
+            Deed::First => self.own.borrow().as_ref().context("an app")?.git(&["push", "landfall", "main"]).done(),
             Deed::Config => self.plain.landfall(&["config:set", &format!("ROUND={}", self.round.get())]).done(),
             Deed::Scale => self.plain.landfall(&["ps:scale", "web=2"]).done(),
             Deed::Rollback => self.plain.landfall(&["rollback"]).done(),
             Deed::Destroy => {
-                let name = self.gone.borrow().as_ref().context("an app")?.name.clone();
+                let name = self.own.borrow().as_ref().context("an app")?.name.clone();
                 self.instance.landfall(&["apps:destroy", "-a", &name, "--confirm", &name]).done()
             }
             Deed::Boot(role) => {
@@ -158,20 +170,14 @@ impl<'a> Apps<'a> {
     /// What a user does who was not told that it is done: again, until it is. Says what that came to.
     pub(crate) fn finish(&self, deed: Deed, seen: Seen, before: u64) -> Result<&'static str> {
         match deed {
-            Deed::Push | Deed::Sweep | Deed::Phase => {
-                let app = if deed == Deed::Phase { &self.phased } else { &self.plain };
-                let again = eventually(Duration::from_secs(60), || app.git(&["push", "landfall", "main"]).ok())?;
-                let words = format!("round {}", self.round.get());
-                app.answers_when(|answer| answer.body == words)?;
-                released_once(app)?;
-                ensure!(seen != Seen::Accepted || again.stderr.contains("Everything up-to-date"), "accepted, and then {}", again.stderr);
-                Ok(match &again.stderr {
-                    log if log.contains("Everything up-to-date") => "up to date",
-                    log if log.contains("Going on with an earlier push") => "goes on",
-                    log if log.contains("deployed to Landfall") => "builds anew",
-                    log => bail!("{log}"),
-                })
+            Deed::First => {
+                let app = self.own.take().context("an app")?;
+                let then = self.pushed(&app, seen)?;
+                seeded_once(&app)?;
+                Ok(then)
             }
+            Deed::Push | Deed::Sweep => self.pushed(&self.plain, seen),
+            Deed::Phase => self.pushed(&self.phased, seen),
             Deed::Config | Deed::Scale => {
                 eventually(Duration::from_secs(60), || {
                     let again = self.attempt(deed)?;
@@ -199,7 +205,7 @@ impl<'a> Apps<'a> {
                 Ok(if recorded { "was done" } else { "done again" })
             }
             Deed::Destroy => {
-                let app = self.gone.take().context("an app")?;
+                let app = self.own.take().context("an app")?;
                 let again = eventually(Duration::from_secs(30), || {
                     let again = app.landfall(&["apps:destroy", "-a", &app.name, "--confirm", &app.name]).done()?;
                     ensure!(again.code == 0 || again.stderr.contains("find that app"), "{again:?}");
@@ -209,6 +215,21 @@ impl<'a> Apps<'a> {
             }
             Deed::Boot(_) => Ok("started again"),
         }
+    }
+
+    /// Pushes until it is accepted; the words are served.
+    fn pushed(&self, app: &App<'_>, seen: Seen) -> Result<&'static str> {
+        let again = eventually(Duration::from_secs(60), || app.git(&["push", "landfall", "main"]).ok())?;
+        let words = format!("round {}", self.round.get());
+        app.answers_when(|answer| answer.body == words)?;
+        released_once(app)?;
+        ensure!(seen != Seen::Accepted || again.stderr.contains("Everything up-to-date"), "accepted, and then {}", again.stderr);
+        Ok(match &again.stderr {
+            log if log.contains("Everything up-to-date") => "up to date",
+            log if log.contains("Going on with an earlier push") => "goes on",
+            log if log.contains("deployed to Landfall") => "builds anew",
+            log => bail!("{log}"),
+        })
     }
 
     /// The release that the newest one went back to.
@@ -228,6 +249,16 @@ fn released_once(app: &App<'_>) -> Result<()> {
     let succeeded = of_it.filter(|release| release["status"] == "succeeded").count();
     ensure!(succeeded == 1, "{words} succeeded {succeeded} times: {releases}");
     Ok(())
+}
+
+/// The script ran once, or it is said that it did not run to its end: nobody knows how far it came, so nobody runs it again.
+fn seeded_once(app: &App<'_>) -> Result<()> {
+    eventually(Duration::from_secs(20), || {
+        let log = app.log();
+        let (ran, lost) = (log.matches("]: seeding").count(), log.matches("did not run to its end").count());
+        ensure!(ran <= 1 && ran + lost >= 1 && lost <= 1, "ran {ran} times, lost {lost} times\n{log}");
+        Ok(())
+    })
 }
 
 /// The number of an app's current release.
