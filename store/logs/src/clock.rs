@@ -8,7 +8,7 @@
 //! `# clock +86400000000`. A segment without such a line has stamps for places.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::segment::{give_to_owner_of, open_all};
+use crate::segment::{existing, give_to_owner_of, open_all};
 
 const FILE: &str = "clock";
 const MARK: &[u8] = b"# clock ";
@@ -62,7 +62,7 @@ pub(crate) fn axis(dir: &Path, now: Reading) -> i64 {
     let boot = boot_id();
     let ours = now.wall - now.monotonic;
     let path = dir.join(FILE);
-    let known = fs::read_to_string(&path).ok();
+    let known = read(&path);
     if let Some(base) = known.as_deref().and_then(|text| parse(text, &boot)) {
         return base;
     }
@@ -71,8 +71,15 @@ pub(crate) fn axis(dir: &Path, now: Reading) -> i64 {
     match write(dir, &path, &boot, base, known.is_some()) {
         Ok(()) => base,
         // Another writer was first: its word counts. A disk that is full: everybody chooses the same, if nobody sets the clock meanwhile.
-        Err(_) => fs::read_to_string(&path).ok().and_then(|text| parse(&text, &boot)).unwrap_or(base),
+        Err(_) => read(&path).and_then(|text| parse(&text, &boot)).unwrap_or(base),
     }
+}
+
+fn read(path: &Path) -> Option<String> {
+    const LONGEST: u64 = 256;
+    let mut text = String::new();
+    existing(path).ok()?.take(LONGEST).read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 fn boot_id() -> String {
@@ -134,6 +141,16 @@ mod tests {
         let base = axis(dir.path(), Reading { wall: 2_000_000, monotonic: 1_000_000 });
         assert_eq!(base + 1_000_000, 60_000_001, "the clock was set back while the machine was off");
         assert_eq!(axis(dir.path(), Reading { wall: 9, monotonic: 9 }), base);
+    }
+
+    #[test]
+    fn a_link_leads_nowhere() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("elsewhere"), format!("{} 7\n", boot_id())).unwrap();
+        std::os::unix::fs::symlink("elsewhere", dir.path().join(FILE)).unwrap();
+        std::os::unix::fs::symlink("elsewhere", dir.path().join("web.log")).unwrap();
+        assert_eq!(axis(dir.path(), Reading { wall: 5, monotonic: 2 }), 3);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
     }
 
     #[test]

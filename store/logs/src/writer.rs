@@ -13,7 +13,7 @@ use rustix::fs::OFlags;
 
 use crate::clock::{self, Clocks, TOLERANCE};
 use crate::line::clean_text;
-use crate::segment::{end, give_to_owner_of, shift};
+use crate::segment::{end, existing, give_to_owner_of, shift};
 use crate::stamp::Stamp;
 use crate::{LogError, LogIdentity, Result};
 
@@ -87,7 +87,7 @@ impl SegmentWriter {
         let mut file = segment(&path).map_err(|error| LogError::new("open", &path, error))?;
         let (size, shift, mut last_place) = resume(&mut file).map_err(|error| LogError::new("read", &path, error))?;
         if size == 0
-            && let Ok(previous) = File::open(old(&path, 1))
+            && let Ok(previous) = existing(&old(&path, 1))
         {
             last_place = place(&previous).map_err(|error| LogError::new("read", &path, error))?.1;
         }
