@@ -204,6 +204,8 @@ pub enum Told {
 pub enum RouterView {
     /// Not connected: it serves with its last table, and nobody knows which.
     Away,
+    /// Connected, and not told anything of this app yet: it serves with its last table, and nobody knows which.
+    Untold,
     /// Connected.
     Here {
         /// What it confirmed for this app. `None` = it has nothing.

@@ -26,7 +26,7 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Duration) -> Plan {
 
 /// Everything of a destroyed app stops, one-off dynos included, whatever the router says.
 fn destroy(desired: &Desired, observed: &Observed, plan: &mut Plan) {
-    if matches!(observed.router, RouterView::Here { acknowledged: Some(_) }) {
+    if matches!(observed.router, RouterView::Here { acknowledged: Some(_) } | RouterView::Untold) {
         plan.push(Step::RemoveRoutes);
     }
     for container in observed.containers.iter().filter(|c| matches!(c.state, State::Starting | State::Ready)) {

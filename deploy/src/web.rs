@@ -2,7 +2,8 @@
 //!
 //! The order is: new dyno up → in the routes → routes acknowledged by the router → an old one leaves the routes → acknowledged → its last
 //! request ended → SIGTERM. A dyno leaves the routes only while enough others are acknowledged, so the number of routed healthy dynos never
-//! falls below the smaller of what is wanted and what there was. As long as the router is away nothing that might be routed is stopped.
+//! falls below the smaller of what is wanted and what there was. As long as nobody knows whom the router sends requests to (it is away, or this
+//! server has not told it anything yet), nothing that might be routed is stopped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use landfall_model::{DynoName, ProcessType};
 use crate::boot::{is_booting, is_up};
 use crate::health::is_unready;
 use crate::start::{Starter, holders, live, was_up_before};
-use crate::{Container, ContainerKey, Desired, Drain, Observed, Plan, RouteMode, RouterView, Routes, Step, StopReason};
+use crate::{Container, ContainerKey, Desired, Drain, Observed, Plan, RouteMode, RouterView, Routes, State, Step, StopReason};
 
 /// What was decided about web, for the other process types.
 pub(crate) struct WebState {
@@ -81,9 +82,13 @@ impl<'a> View<'a> {
     }
 
     fn routes(&self, plan: &mut Plan) {
-        let RouterView::Here { acknowledged } = &self.observed.router else { return };
+        let acknowledged = match &self.observed.router {
+            RouterView::Away => return,
+            RouterView::Untold => None,
+            RouterView::Here { acknowledged } => acknowledged.as_ref(),
+        };
         let routes = Routes { mode: self.mode(), backends: self.backends.clone() };
-        if acknowledged.as_ref() != Some(&routes) {
+        if acknowledged != Some(&routes) {
             plan.push(Step::SetRoutes { mode: routes.mode, backends: routes.backends });
         }
     }
@@ -104,9 +109,14 @@ impl<'a> View<'a> {
 
     /// Stops what is neither a holder nor needed in the routes.
     fn retire(&self, now: Duration, plan: &mut Plan) {
+        let known = matches!(self.observed.router, RouterView::Here { .. });
         let mut short = self.short;
         for container in live(self.observed, &self.web).filter(|c| !is_holder(&self.holders, c)) {
             if self.backends.contains(&container.key) || self.acknowledged.contains(&container.key) {
+                continue;
+            }
+            // A dyno that listens may have been routed before its checks were forgotten.
+            if !known && container.state != State::Starting {
                 continue;
             }
             if is_booting(self.desired, self.observed, container) {
@@ -116,7 +126,7 @@ impl<'a> View<'a> {
                 } else {
                     plan.push(stop(self.desired, container));
                 }
-            } else if self.observed.router != RouterView::Away {
+            } else {
                 self.drain(container, now, plan);
             }
         }

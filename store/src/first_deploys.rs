@@ -27,12 +27,11 @@ impl Store {
         find(&mut tx, scope.app).await
     }
 
-    /// Records that a release is the first to be live, and whether its postdeploy script is begun now. What was recorded before stays; what is
-    /// true afterwards is returned.
-    pub async fn first_deploy_record(&self, scope: &AppScope, version: ReleaseVersion, begun: bool) -> Result<FirstDeploy> {
+    /// Records that a release is the first to be live, and whether its postdeploy script is begun now. What was recorded before stays: `false`.
+    pub async fn first_deploy_record(&self, scope: &AppScope, version: ReleaseVersion, begun: bool) -> Result<bool> {
         let postdeploy = if begun { Postdeploy::Begun } else { Postdeploy::None };
         let mut tx = self.db().write().await?;
-        sqlx::query(
+        let inserted = sqlx::query(
             "INSERT INTO first_deploys (app_id, version, postdeploy, created_at, updated_at) VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT (app_id) DO NOTHING",
         )
@@ -43,19 +42,18 @@ impl Store {
         .bind(row::now())
         .execute(&mut *tx)
         .await?;
-        let recorded = find(&mut tx, scope.app).await?.ok_or(StoreError::NotFound { what: "app" })?;
         self.commit(tx, scope.app).await?;
-        Ok(recorded)
+        Ok(inserted.rows_affected() == 1)
     }
 
-    /// Records how a begun postdeploy script ended. Of one that has ended already nothing changes.
-    pub async fn postdeploy_finish(&self, scope: &AppScope, end: Postdeploy) -> Result<()> {
+    /// Records how a begun postdeploy script ended. Of one that has ended already nothing changes: `false`.
+    pub async fn postdeploy_finish(&self, scope: &AppScope, end: Postdeploy) -> Result<bool> {
         let status = match end {
             Postdeploy::Failed { status } => Some(i64::from(status)),
             _ => None,
         };
         let mut tx = self.db().write().await?;
-        sqlx::query(
+        let changed = sqlx::query(
             "UPDATE first_deploys SET postdeploy = $2, exit_status = $3, updated_at = $4 WHERE app_id = $1 AND postdeploy = 'begun'",
         )
         .bind(scope.app.to_string())
@@ -64,6 +62,7 @@ impl Store {
         .bind(row::now())
         .execute(&mut *tx)
         .await?;
-        self.commit(tx, scope.app).await
+        self.commit(tx, scope.app).await?;
+        Ok(changed.rows_affected() == 1)
     }
 }

@@ -52,8 +52,9 @@ pub(super) fn record(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &Desire
         failpoint("server.first-deploy.recorded");
         match (&recorded, &script) {
             (Ok(_), None) => {}
-            (Ok(recorded), Some((key, labels))) if recorded.version == version => begin(&shared, &handle, &launch, key, labels).await,
-            (Ok(_), Some((key, _))) => handle.forget(key),
+            (Ok(true), Some((key, labels))) => begin(&shared, &handle, &launch, key, labels).await,
+            // The loop had looked before that was written down.
+            (Ok(false), Some((key, _))) => handle.forget(key),
             (Err(error), _) => {
                 tracing::warn!(app.id = %handle.app, error = explain(error), "the first deploy could not be recorded; trying again");
                 before_retry(&shared).await;
@@ -109,7 +110,9 @@ pub(super) fn finish(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &Desire
     shared.tasks.clone().spawn(async move {
         failpoint("server.postdeploy.ended");
         match shared.store.postdeploy_finish(&shared.system.app(handle.app), end).await {
-            Ok(()) => {
+            // The loop had looked before that was written down, and it is told.
+            Ok(false) => {}
+            Ok(true) => {
                 failpoint("server.postdeploy.recorded");
                 let lines = told(end, first.version, name.as_str(), None);
                 shared.logs.platform(handle.app, &dyno_name(first.version).to_string(), &lines);

@@ -40,8 +40,12 @@ pub struct RouteTable {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Connected and sent a whole table.
+    /// Connected, and told something.
     initialised: bool,
+    /// It was told a whole table: it has nothing else.
+    whole: bool,
+    /// Apps it was told to forget.
+    removed: HashSet<AppId>,
     away: bool,
     wanted: HashMap<AppId, Entry>,
     acknowledged: HashMap<AppId, Entry>,
@@ -55,6 +59,13 @@ struct Inner {
     /// Loops that have planned in this epoch.
     planned: HashSet<AppId>,
     generation: u64,
+}
+
+impl Inner {
+    /// What the router was told of this app by an earlier server is still in force.
+    fn is_untold(&self, app: AppId) -> bool {
+        !self.whole && !self.acknowledged.contains_key(&app) && !self.removed.contains(&app)
+    }
 }
 
 /// A time in which the router neither came nor went.
@@ -87,10 +98,10 @@ impl RouteTable {
     /// What the plan may believe, and when: see [`Self::planned`].
     pub(super) fn view(&self, app: AppId) -> (RouterView, Epoch) {
         let inner = self.lock();
-        let view = if inner.away {
-            RouterView::Away
-        } else {
-            RouterView::Here { acknowledged: inner.acknowledged.get(&app).map(|entry| entry.routes.clone()) }
+        let view = match inner.acknowledged.get(&app) {
+            _ if inner.away => RouterView::Away,
+            None if inner.is_untold(app) => RouterView::Untold,
+            entry => RouterView::Here { acknowledged: entry.map(|entry| entry.routes.clone()) },
         };
         (view, Epoch(inner.epoch))
     }
@@ -139,7 +150,7 @@ impl RouteTable {
     pub(super) fn remove(&self, app: AppId) {
         let mut inner = self.lock();
         let known = inner.wanted.remove(&app).is_some() | inner.acknowledged.contains_key(&app);
-        if known {
+        if known || inner.is_untold(app) {
             inner.dirty.insert(app);
             self.changed.notify_one();
         }
@@ -263,7 +274,7 @@ impl RouteTable {
         let mut inner = self.lock();
         // What changed meanwhile is still dirty, and told next.
         inner.acknowledged = entries;
-        inner.initialised = true;
+        (inner.initialised, inner.whole) = (true, true);
         drop(inner);
         self.confirmed.send_replace(());
         wake_all(shared);
@@ -292,10 +303,12 @@ impl RouteTable {
                 failpoint("server.unroute.acknowledged");
             }
             let mut inner = self.lock();
-            match entry {
-                Some(entry) => inner.acknowledged.insert(app, entry),
-                None => inner.acknowledged.remove(&app),
-            };
+            if let Some(entry) = entry {
+                inner.acknowledged.insert(app, entry);
+            } else {
+                inner.acknowledged.remove(&app);
+                inner.removed.insert(app);
+            }
             drop(inner);
             self.confirmed.send_replace(());
             shared.wake(app);

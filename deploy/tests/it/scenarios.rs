@@ -262,3 +262,25 @@ fn while_the_router_is_away_no_routed_dyno_is_stopped() {
     assert!(!text.contains("stop") && !text.contains("routes"), "{text}");
     assert!(text.contains("start web.1 of v2") && text.contains("start web.2 of v2"), "{text}");
 }
+
+#[test]
+fn a_new_server_stops_no_dyno_before_the_router_has_its_word() {
+    let mut world = World::serving(1, 0);
+    world.deploy(Nature::Good);
+    // The new dyno is up and routed beside the old one when the server dies.
+    while world.observed.acknowledged().len() < 2 {
+        for step in world.plan().steps {
+            world.apply(step);
+        }
+        for position in 0..world.observed.containers.len() {
+            world.advance(position);
+        }
+    }
+    // The release that it had just recorded wants neither of them, and one is enough until it is up.
+    world.deploy(Nature::Good);
+    world.server_restarts();
+    let steps = world.plan().steps;
+    assert!(steps.iter().all(|step| matches!(step, Step::SetRoutes { .. } | Step::StartDyno { .. })), "{steps:?}");
+    world.settle();
+    assert_eq!(world.observed.containers.len(), 1);
+}

@@ -23,6 +23,8 @@ pub(crate) struct World {
     pub(crate) now: Duration,
     pub(crate) desired: Desired,
     pub(crate) observed: Observed,
+    /// Whom the router really sends requests to.
+    table: BTreeSet<ContainerKey>,
     pub(crate) natures: BTreeMap<ReleaseVersion, Nature>,
     pub(crate) lines: Vec<String>,
     /// Releases whose phase failed.
@@ -64,6 +66,7 @@ impl World {
             now: Duration::from_secs(1000),
             desired,
             observed: Observed::default(),
+            table: BTreeSet::new(),
             natures: BTreeMap::new(),
             lines: Vec::new(),
             failed: BTreeSet::new(),
@@ -173,8 +176,14 @@ impl World {
                     remember_crash(self.observed.crashes.entry(dyno).or_default(), crash);
                 }
             }
-            Step::SetRoutes { mode, backends } => self.observed.router = RouterView::Here { acknowledged: Some(Routes { mode, backends }) },
-            Step::RemoveRoutes => self.observed.router = RouterView::Here { acknowledged: None },
+            Step::SetRoutes { mode, backends } => {
+                self.table.clone_from(&backends);
+                self.observed.router = RouterView::Here { acknowledged: Some(Routes { mode, backends }) };
+            }
+            Step::RemoveRoutes => {
+                self.table.clear();
+                self.observed.router = RouterView::Here { acknowledged: None };
+            }
             Step::StartDyno { dyno, release, size, fingerprint, generation } => {
                 self.start(ContainerKind::Dyno, dyno, release, size, fingerprint, generation);
             }
@@ -227,8 +236,9 @@ impl World {
             }
             Step::StopDyno { key, reason, .. } => {
                 let spared = self.desired.destroyed || reason.is_failure() || matches!(reason, StopReason::Unhealthy { .. });
-                assert!(spared || !self.observed.acknowledged().contains(key), "a routed dyno was stopped: {reason:?}");
+                assert!(spared || !self.table.contains(key), "a routed dyno was stopped: {reason:?}");
             }
+            Step::Drain { key } => assert!(!self.table.contains(key), "nobody waits for the end of what goes on"),
             Step::RemoveContainer { key } => {
                 let container = self.observed.containers.iter().find(|c| c.key == *key).unwrap();
                 assert!(matches!(container.state, State::Exited { .. }), "a running container was removed");
@@ -343,7 +353,7 @@ impl World {
     /// kill -9 of the server: what only it remembered is gone.
     pub(crate) fn server_restarts(&mut self) {
         self.observed.crashes.clear();
-        self.observed.router = RouterView::Here { acknowledged: None };
+        self.observed.router = RouterView::Untold;
         for container in &mut self.observed.containers {
             container.drain = Drain::NotAsked;
             container.health = Health::default();
