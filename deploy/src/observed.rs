@@ -204,7 +204,7 @@ pub enum Told {
 pub enum RouterView {
     /// Not connected: it serves with its last table, and nobody knows which.
     Away,
-    /// Connected, and not told anything of this app yet: it serves with its last table, and nobody knows which.
+    /// Connected, but not told of this app yet, or just being told: it serves with its last table, and nobody knows which.
     Untold,
     /// Connected.
     Here {

@@ -46,6 +46,8 @@ struct Inner {
     whole: bool,
     /// Apps it was told to forget.
     removed: HashSet<AppId>,
+    /// It is being told of this app, and may have heard it or not.
+    telling: Option<AppId>,
     away: bool,
     wanted: HashMap<AppId, Entry>,
     acknowledged: HashMap<AppId, Entry>,
@@ -62,9 +64,18 @@ struct Inner {
 }
 
 impl Inner {
-    /// What the router was told of this app by an earlier server is still in force.
+    /// Nobody knows what the router has of this app: it is being told, or what an earlier server told it is still in force.
     fn is_untold(&self, app: AppId) -> bool {
-        !self.whole && !self.acknowledged.contains_key(&app) && !self.removed.contains(&app)
+        let unheard = !self.whole && !self.acknowledged.contains_key(&app) && !self.removed.contains(&app);
+        unheard || self.telling == Some(app)
+    }
+
+    fn view(&self, app: AppId) -> RouterView {
+        match self.acknowledged.get(&app) {
+            _ if self.away => RouterView::Away,
+            _ if self.is_untold(app) => RouterView::Untold,
+            entry => RouterView::Here { acknowledged: entry.map(|entry| entry.routes.clone()) },
+        }
     }
 }
 
@@ -98,12 +109,7 @@ impl RouteTable {
     /// What the plan may believe, and when: see [`Self::planned`].
     pub(super) fn view(&self, app: AppId) -> (RouterView, Epoch) {
         let inner = self.lock();
-        let view = match inner.acknowledged.get(&app) {
-            _ if inner.away => RouterView::Away,
-            None if inner.is_untold(app) => RouterView::Untold,
-            entry => RouterView::Here { acknowledged: entry.map(|entry| entry.routes.clone()) },
-        };
-        (view, Epoch(inner.epoch))
+        (inner.view(app), Epoch(inner.epoch))
     }
 
     /// Keeps an app's name, hosts and log up to date, whatever its dynos do.
@@ -184,7 +190,11 @@ impl RouteTable {
 
     /// Waits until the router confirmed that it sends nothing to a container, for a short while.
     pub(super) async fn wait_unrouted(&self, app: AppId, key: &ContainerKey) {
-        let routed = || self.lock().acknowledged.get(&app).is_some_and(|entry| entry.routes.backends.contains(key));
+        let routed = || match self.lock().view(app) {
+            RouterView::Away => false,
+            RouterView::Untold => true,
+            RouterView::Here { acknowledged } => acknowledged.is_some_and(|routes| routes.backends.contains(key)),
+        };
         let mut confirmed = self.confirmed.subscribe();
         // The sender lives as long as self does, so this ends with the routes or the time.
         let _ = tokio::time::timeout(UNROUTED, confirmed.wait_for(|()| !routed())).await;
@@ -291,6 +301,7 @@ impl RouteTable {
                 let mut inner = self.lock();
                 let Some(app) = inner.dirty.pop_first() else { return Ok(()) };
                 inner.generation += 1;
+                inner.telling = Some(app);
                 (app, inner.wanted.get(&app).cloned(), inner.generation)
             };
             if let Some(entry) = &entry {
@@ -303,6 +314,7 @@ impl RouteTable {
                 failpoint("server.unroute.acknowledged");
             }
             let mut inner = self.lock();
+            inner.telling = None;
             if let Some(entry) = entry {
                 inner.acknowledged.insert(app, entry);
             } else {
@@ -359,5 +371,19 @@ mod tests {
         (inner.away, inner.epoch) = (false, 2);
         drop(inner);
         assert!(!counts(while_away) && counts(table.view(app).1));
+    }
+
+    #[test]
+    fn what_the_router_has_of_an_app_is_known_once_it_said_so() {
+        let table = RouteTable::new(Client::new("/nowhere"));
+        let app = AppId::new();
+        let view = || table.view(app).0;
+        assert_eq!(view(), RouterView::Untold, "an earlier server may have told it something");
+        table.lock().whole = true;
+        assert_eq!(view(), RouterView::Here { acknowledged: None });
+        table.lock().telling = Some(app);
+        assert_eq!(view(), RouterView::Untold, "it may have heard it or not");
+        *table.lock() = Inner { removed: [app].into(), ..Inner::default() };
+        assert_eq!(view(), RouterView::Here { acknowledged: None });
     }
 }
