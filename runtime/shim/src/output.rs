@@ -180,9 +180,10 @@ impl Output {
     /// `false` = it could not be written; it is not counted, as it will be told again.
     fn platform_line(&mut self, text: &str) -> bool {
         let Some(writer) = &mut self.writer else { return false };
-        let written = writer.flush().and_then(|()| writer.append_as(Timestamp::now(), &self.platform, text.as_bytes()));
+        let flushed = writer.flush();
         let before = writer.take_lost();
-        let done = written.and_then(|()| writer.flush()).is_ok();
+        let mut append = || writer.append_as(Timestamp::now(), &self.platform, text.as_bytes()).and_then(|()| writer.flush());
+        let done = flushed.is_ok_and(|()| append().is_ok());
         let _own = writer.take_lost();
         self.failed.add(before);
         done

@@ -111,7 +111,8 @@ impl SegmentWriter {
     }
 
     /// Adds `text` to the batch, split into lines. `text` is whole lines: a newline at its end is optional. Written once the batch is
-    /// full or [`Self::flush`] is called; never waits for a reader.
+    /// full or [`Self::flush`] is called; never waits for a reader. Lines that find no room are counted ([`Self::take_lost`]), and those
+    /// after them are tried all the same.
     pub fn append(&mut self, now: Timestamp, text: &[u8]) -> Result<()> {
         let identity = self.identity.clone();
         self.append_as(now, &identity, text)
@@ -121,12 +122,17 @@ impl SegmentWriter {
     pub fn append_as(&mut self, now: Timestamp, identity: &LogIdentity, text: &[u8]) -> Result<()> {
         let reading = (self.clocks)();
         let here = reading.monotonic + self.axis;
-        if (here - reading.wall - self.shift).abs() > TOLERANCE {
-            self.turn(here - reading.wall)?;
+        let lines = text.strip_suffix(b"\n").unwrap_or(text).split(|byte| *byte == b'\n');
+        if (here - reading.wall - self.shift).abs() > TOLERANCE
+            && let Err(error) = self.turn(here - reading.wall)
+        {
+            self.lost += lines.count() as u64;
+            return Err(error);
         }
+        let mut outcome = Ok(());
         // What was said before the clock was set was not said a day ago, nor in a day.
         let now = now.as_microsecond().saturating_add(self.shift).min(here);
-        for line in text.strip_suffix(b"\n").unwrap_or(text).split(|byte| *byte == b'\n') {
+        for line in lines {
             let line = clean_text(line.strip_suffix(b"\r").unwrap_or(line));
             let mut rest = &*line;
             loop {
@@ -134,14 +140,14 @@ impl SegmentWriter {
                 self.line(now, identity, part);
                 rest = more;
                 if self.batch.len() >= self.config.batch_bytes {
-                    self.flush()?;
+                    outcome = outcome.and(self.flush());
                 }
                 if rest.is_empty() {
                     break;
                 }
             }
         }
-        Ok(())
+        outcome
     }
 
     /// The clock was set: from here on places and stamps differ by another amount, which a segment says in its first line.

@@ -90,9 +90,8 @@ fn lines_that_found_no_room_are_counted_and_writing_goes_on_once_there_is() {
     // The segment is full. Where its successor would be is something else: making it fails, as on a full disk.
     std::fs::rename(&path, dir.path().join("web.log.1")).unwrap();
     std::os::unix::fs::symlink(dir.path().join("nowhere"), &path).unwrap();
-    for number in 10..13 {
-        writer.append(at(number), b"lost, a line of some length").unwrap_err();
-    }
+    writer.append(at(10), b"lost, a line of some length").unwrap_err();
+    writer.append(at(11), b"lost, too\nwith what came in one piece with it\n").unwrap_err();
     assert_eq!((writer.take_lost(), writer.take_lost()), (3, 0));
     std::fs::remove_file(&path).unwrap();
     writer.append(at(20), b"after").unwrap();
