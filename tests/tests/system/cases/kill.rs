@@ -187,7 +187,6 @@ pub(crate) fn at_each_step() -> Result<()> {
     run(&Options { set: vec![("keep.images".into(), "1".into())], ..Options::default() }, &mixed())
 }
 
-#[allow(dead_code, reason = "one request in thousands fails in it now and then; it runs again when the reason is known")]
 pub(crate) fn at_each_commit_on_postgres() -> Result<()> {
     let database = Postgres::start()?;
     run(&Options { set: vec![("store.url".into(), database.url())], ..Options::default() }, RECORDS)

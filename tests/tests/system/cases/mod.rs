@@ -137,6 +137,7 @@ pub(crate) const OWN: &[OwnCase] = &[
     ("a_build_that_fills_the_disk_leaves_nothing", full_disk::a_build_that_fills_the_disk_leaves_nothing),
     ("a_new_server_knows_what_the_old_one_knew", keep::a_new_server_knows_what_the_old_one_knew),
     ("killed_at_each_step", kill::at_each_step),
+    ("killed_at_each_commit_on_postgres", kill::at_each_commit_on_postgres),
     ("no_step_is_left_out", kill::no_step_is_left_out),
     ("killed_containers", kill::containers::at_any_moment),
     ("a_clock_that_is_set_changes_nothing", clock::a_clock_that_is_set_changes_nothing),
