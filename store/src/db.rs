@@ -3,7 +3,7 @@
 use std::sync::Once;
 
 use sqlx::any::{AnyPoolOptions, AnyRow};
-use sqlx::{Any, AnyPool, Executor as _, Transaction};
+use sqlx::{Any, AnyPool, Connection as _, Executor as _, Transaction};
 
 use crate::{Result, StoreConfig, StoreError};
 
@@ -38,6 +38,8 @@ impl Db {
             AnyPoolOptions::new()
                 .max_connections(connections.max(1))
                 .acquire_timeout(config.acquire_timeout)
+                // SQLite ends a transaction by itself when the disk is full; sqlx goes on counting it and never begins another one.
+                .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
                 .after_connect(move |connection, _| Box::pin(async move { connection.execute(sqlx::raw_sql(setup)).await.map(drop) }))
         };
         let writers = match backend {
@@ -158,6 +160,24 @@ fn meaning(code: &str) -> Meaning {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What SQLite does in the middle of a change when it finds no room.
+    #[tokio::test]
+    async fn a_transaction_that_the_database_ended_by_itself_is_not_the_last_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}?mode=rwc", dir.path().join("test.db").display());
+        install_drivers();
+        let db = Db::connect(Backend::Sqlite, &url, &StoreConfig::new(&*url, dir.path().join("key"))).await.unwrap();
+        let mut tx = db.write().await.unwrap();
+        tx.execute("CREATE TABLE lost (a INTEGER)").await.unwrap();
+        tx.execute("ROLLBACK").await.unwrap();
+        drop(tx);
+        let mut tx = db.write().await.unwrap();
+        tx.execute("CREATE TABLE kept (a INTEGER)").await.unwrap();
+        tx.commit().await.unwrap();
+        let tables = sqlx::query("SELECT name FROM sqlite_master").fetch_all(db.reader()).await.unwrap();
+        assert_eq!(tables.len(), 1);
+    }
 
     #[test]
     fn database_codes_have_a_meaning() {

@@ -303,9 +303,13 @@ fn folders(dir: &Path, depth: usize) -> Vec<String> {
 impl Drop for Instance {
     fn drop(&mut self) {
         let down = self.landfall(&["down"]).done();
-        // Before its folder: a mount must not stay, whatever else does.
+        let asked_for = std::env::var_os("LANDFALL_TEST_KEEP").is_some();
+        if asked_for {
+            std::mem::forget(self.volume.take());
+        }
+        // Before its folder: a mount must not stay, whatever else does, unless a person wants to look into it.
         drop(self.volume.take());
-        if std::thread::panicking() || std::env::var_os("LANDFALL_TEST_KEEP").is_some() || !down.is_ok_and(|done| done.code == 0) {
+        if std::thread::panicking() || asked_for || !down.is_ok_and(|done| done.code == 0) {
             eprintln!("kept for a look: {}", self.dir.display());
             return;
         }

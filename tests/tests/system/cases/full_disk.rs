@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use landfall_tests::app::HELLO;
 use landfall_tests::{App, Instance, Options, Run, eventually};
 
@@ -12,6 +12,19 @@ const DISK_MIB: u64 = 1536;
 
 fn instance() -> Result<Instance> {
     Instance::start(&Options { disk_mib: Some(DISK_MIB), ..Options::default() })
+}
+
+/// Changes config vars through the API until that is refused; the answer, and how often it was not. The database has some room inside its
+/// own files, and what fits there is rightly taken.
+fn refused_config(instance: &Instance, app: &App<'_>) -> Result<(landfall_tests::http::Answer, u64)> {
+    for accepted in 0..400 {
+        let body = serde_json::json!({ "FILLER": format!("{accepted}{}", "x".repeat(30_000)) }).to_string();
+        let answer = instance.api_request("PATCH", &format!("/apps/{}/config-vars", app.name), &body)?;
+        if answer.status != 200 {
+            return Ok((answer, accepted));
+        }
+    }
+    bail!("400 changes of 30 kB were taken on a full disk")
 }
 
 /// All releases are there, numbered without a gap.
@@ -38,6 +51,49 @@ fn sound(repository: &Path) -> Result<()> {
     let left: Vec<String> = names(&repository.join("objects")).into_iter().filter(|name| name.starts_with("tmp_")).collect();
     ensure!(left.is_empty(), "{left:?}");
     Ok(())
+}
+
+pub(crate) fn a_full_disk_refuses_writes_and_stops_nothing_else() -> Result<()> {
+    let instance = instance()?;
+    let app = App::hello(&instance, "crammed")?;
+    let repository = repository(&instance, &app)?;
+    app.write("app.py", HELLO.replace("Hello from Landfall", "pushed too early"))?.commit()?;
+    let disk = instance.volume()?;
+
+    disk.fill()?;
+    let (refused, accepted) = refused_config(&instance, &app)?;
+    ensure!(refused.status == 503 && refused.body.contains("\"disk_full\"") && refused.body.contains("ake room"), "{refused:?}");
+    disk.fill()?;
+    let told = app.landfall(&["config:set", &format!("OTHER={}", "y".repeat(30_000))]).fails()?;
+    ensure!(told.stderr.contains("disk is full") && told.stderr.contains("ake room"), "{}", told.stderr);
+    ensure!(versions(&app)?.len() as u64 == 2 + accepted, "what was refused made no release");
+    for command in [&["config"][..], &["releases"], &["ps"], &["logs", "-n", "20"], &["apps"], &["builds"]] {
+        app.landfall(command).ok().with_context(|| format!("{command:?} only reads"))?;
+    }
+    let push = app.git(&["push", "landfall", "main"]).fails()?;
+    ensure!(push.stderr.contains("disk is full") && push.stderr.contains("landfall doctor"), "{}", push.stderr);
+    sound(&repository)?;
+    for _ in 0..30 {
+        ensure!(app.get("/")?.status == 200, "the app serves on");
+    }
+    // Whoever dies now is there again as soon as there is room.
+    for role in ["agent", "router", "server"] {
+        instance.kill(role).with_context(|| format!("after {role} was killed"))?;
+        app.answers(200)?;
+    }
+
+    disk.free()?;
+    instance.api_answers()?;
+    eventually(Duration::from_secs(30), || app.landfall(&["config:unset", "FILLER"]).ok())?;
+    app.landfall(&["config:set", "GREETING=roomy"]).ok()?;
+    app.answers_when(|answer| answer.body == "roomy\n")?;
+    app.landfall(&["config:unset", "GREETING"]).ok()?;
+    app.push()?;
+    app.answers_when(|answer| answer.body == "pushed too early\n")?;
+    versions(&app)?;
+    sound(&repository)?;
+    app.get("/after-all-that")?;
+    eventually(Duration::from_secs(10), || if app.log().contains("GET /after-all-that") { Ok(()) } else { bail!("{}", app.log()) })
 }
 
 pub(crate) fn a_build_that_fills_the_disk_leaves_nothing() -> Result<()> {
@@ -77,5 +133,59 @@ pub(crate) fn a_build_that_fills_the_disk_leaves_nothing() -> Result<()> {
     std::fs::remove_file(app.dir().join("bin/pre_compile"))?;
     app.write("app.py", HELLO.replace("Hello from Landfall", "leaner"))?.push()?;
     app.answers_when(|answer| answer.body == "leaner\n")?;
+    Ok(())
+}
+
+/// Waits for a signal in the middle of a release phase, then says more than a page.
+const RELEASE: &str = r#"
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+print("before the disk was full", flush=True)
+signal.sigwait([signal.SIGUSR1])
+for number in range(500):
+    print("meanwhile", number, "x" * 100, flush=True)
+"#;
+
+pub(crate) fn what_ends_and_dies_on_a_full_disk_is_made_up_for() -> Result<()> {
+    let instance = instance()?;
+    let app = App::hello(&instance, "strained")?;
+    let disk = instance.volume()?;
+    app.write("release.py", RELEASE)?.write("Procfile", "web: python app.py\nrelease: python release.py\n")?;
+    app.write("app.py", HELLO.replace("Hello from Landfall", "third"))?.commit()?;
+    std::thread::scope(|scope| -> Result<()> {
+        let push = scope.spawn(|| app.git(&["push", "landfall", "main"]).within(Duration::from_secs(300)).ok());
+        let outputs = instance.data_dir().join("release-output");
+        let phase = eventually(Duration::from_secs(120), || {
+            ensure!(!push.is_finished(), "the push ended too early");
+            let said = Run::new("grep", &["-rl", "before the disk was full", &outputs.to_string_lossy()]).ok()?.stdout;
+            ensure!(!said.is_empty(), "nothing was said");
+            instance.inside("release.py")?.first().copied().context("no release phase runs")
+        })?;
+        disk.fill()?;
+        let signal = |pid, signal| {
+            rustix::process::kill_process(rustix::process::Pid::from_raw(pid).context("a pid")?, signal).map_err(anyhow::Error::from)
+        };
+        // Its output has no room, its end cannot be recorded, and the dyno that dies now cannot be started again.
+        signal(phase, rustix::process::Signal::USR1)?;
+        for pid in instance.inside("app.py")? {
+            signal(pid, rustix::process::Signal::KILL)?;
+        }
+        eventually(Duration::from_secs(30), || if instance.inside("release.py")?.is_empty() { Ok(()) } else { bail!("it still runs") })?;
+        eventually(Duration::from_secs(30), || {
+            let answer = app.get("/")?;
+            if answer.status == 503 { Ok(()) } else { bail!("{answer:?}") }
+        })?;
+        disk.fill()?;
+        disk.free()?;
+        let pushed = push.join().map_err(|_| anyhow::anyhow!("the push panicked"))??;
+        ensure!(pushed.stderr.contains("Released v3"), "{}", pushed.stderr);
+        Ok(())
+    })?;
+    app.answers_when(|answer| answer.body == "third\n")?;
+    ensure!(versions(&app)?.len() == 3);
+    let output = app.landfall(&["releases:output", "v3"]).ok()?.stdout;
+    ensure!(output.contains("before the disk was full") && output.contains("Error L13 (Local delivery error)"), "{output}");
+    let log = app.log();
+    ensure!(log.contains("could not be started") && log.contains("disk is full"), "{log}");
     Ok(())
 }
