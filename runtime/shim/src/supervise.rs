@@ -110,9 +110,11 @@ impl Shim {
             self.output.flush();
             self.flush_clients();
             if self.exited() && !self.config.socket.exists() {
-                return Ok(());
+                break;
             }
         }
+        // What the disk had no room for when the app ended is told now, or never.
+        self.output.finish();
         let _ = std::fs::remove_file(&self.config.socket);
         Ok(())
     }
