@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use landfall_logs::{LogIdentity, SegmentWriter};
+use landfall_logs::{LogConfig, LogIdentity, SegmentWriter};
 use landfall_runtime_wire::ContainerId;
 use landfall_runtime_wire::LogTarget;
 
@@ -13,6 +13,8 @@ use crate::rate::Rate;
 
 /// A line longer than this is cut here, so that an endless one needs no endless memory.
 const LONGEST: usize = 10_000;
+/// The platform says little.
+const PLATFORM: LogConfig = LogConfig { segment_bytes: 256 * 1024, segments: 2, line_bytes: LONGEST, batch_bytes: 1024 };
 /// Between two lines that tell of losses, and between two tries to open a log that cannot be opened.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -20,7 +22,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Output {
     target: Option<Target>,
     writer: Option<SegmentWriter>,
-    platform: LogIdentity,
+    /// Opened when the platform has something to say.
+    platform: Option<SegmentWriter>,
     partial: Vec<u8>,
     rate: Option<Rate>,
     flooded: Lost,
@@ -33,6 +36,9 @@ struct Target {
     dir: std::path::PathBuf,
     stem: String,
     identity: LogIdentity,
+    /// The platform's lines are in a file of their own: a flood turns the app's over in a moment.
+    platform_stem: String,
+    platform: LogIdentity,
 }
 
 /// Lines that went nowhere.
@@ -64,12 +70,13 @@ impl Output {
     /// Opens the log. Where that fails (a full disk) it is tried again as lines come.
     pub(crate) fn open(target: Option<&LogTarget>, id: &ContainerId, bytes_per_second: Option<u64>) -> std::result::Result<Self, String> {
         let identity = |source: &str, name: &str| LogIdentity::new(source, name).map_err(|error| error.to_string());
-        let platform = identity("heroku", target.map_or("container", |target| &target.name))?;
         let target = match target {
             Some(target) => Some(Target {
                 dir: target.dir.clone(),
                 stem: format!("{}.{id}", target.name),
                 identity: identity(&target.source, &target.name)?,
+                platform_stem: format!("{}-platform.{id}", target.name),
+                platform: identity("heroku", &target.name)?,
             }),
             None => None,
         };
@@ -77,7 +84,7 @@ impl Output {
         let mut output = Self {
             target,
             writer: None,
-            platform,
+            platform: None,
             partial: Vec::new(),
             rate: bytes_per_second.map(|rate| Rate::new(rate, now)),
             flooded: Lost::default(),
@@ -128,12 +135,16 @@ impl Output {
 
     /// Writes the batch.
     pub(crate) fn flush(&mut self) {
+        self.flush_app();
+        if self.due().is_some_and(|due| due <= Instant::now()) {
+            self.tell_losses();
+        }
+    }
+
+    fn flush_app(&mut self) {
         if let Some(writer) = &mut self.writer {
             let _counted = writer.flush();
             self.failed.add(writer.take_lost());
-        }
-        if self.due().is_some_and(|due| due <= Instant::now()) {
-            self.tell_losses();
         }
     }
 
@@ -164,9 +175,6 @@ impl Output {
     }
 
     fn tell_losses(&mut self) {
-        if self.writer.is_none() && self.failed.lines > 0 {
-            self.try_open();
-        }
         let flood = self.flooded.notice("L12 (Local buffer overflow)", "the app writes more than its log takes.");
         let failure = self.failed.notice("L13 (Local delivery error)", "the log could not be written; is the disk full?");
         if flood.is_some_and(|notice| self.platform_line(&notice)) {
@@ -177,16 +185,15 @@ impl Output {
         }
     }
 
-    /// `false` = it could not be written; it is not counted, as it will be told again.
+    /// Behind what the app said before. `false` = it could not be written; it is not counted, as losses are told again.
     fn platform_line(&mut self, text: &str) -> bool {
-        let Some(writer) = &mut self.writer else { return false };
-        let flushed = writer.flush();
-        let before = writer.take_lost();
-        let mut append = || writer.append_as(Timestamp::now(), &self.platform, text.as_bytes()).and_then(|()| writer.flush());
-        let done = flushed.is_ok_and(|()| append().is_ok());
-        let _own = writer.take_lost();
-        self.failed.add(before);
-        done
+        self.flush_app();
+        let Some(target) = &self.target else { return false };
+        if self.platform.is_none() {
+            self.platform = SegmentWriter::open_with(&target.dir, &target.platform_stem, target.platform.clone(), PLATFORM).ok();
+        }
+        let Some(writer) = &mut self.platform else { return false };
+        writer.append(Timestamp::now(), text.as_bytes()).and_then(|()| writer.flush()).is_ok()
     }
 }
 

@@ -22,10 +22,11 @@ fn lines(dir: &Path) -> Vec<String> {
     files.retain(|file| file.to_string_lossy().contains(".log"));
     // `.log.1` is older than `.log`.
     files.sort_by(|a, b| b.cmp(a));
-    files
-        .iter()
-        .flat_map(|file| String::from_utf8(std::fs::read(file).unwrap()).unwrap().lines().map(str::to_owned).collect::<Vec<_>>())
-        .collect()
+    let read = |file: &PathBuf| String::from_utf8(std::fs::read(file).unwrap()).unwrap();
+    let mut lines: Vec<String> = files.iter().flat_map(|file| read(file).lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    // A stamp is as long as any other; lines of one file are in order already.
+    lines.sort_by(|a, b| a.split(' ').next().cmp(&b.split(' ').next()));
+    lines
 }
 
 fn ended(c: &Container) -> bool {

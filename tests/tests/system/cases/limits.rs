@@ -137,7 +137,12 @@ pub(crate) fn a_flood_of_one_app_is_nobody_elses_business() -> Result<()> {
     let (calm, flood) = (worker(&instance, "calm", CALM)?, worker(&instance, "flood", FLOOD)?);
     for app in [&flood, &calm] {
         app.landfall(&["ps:scale", "worker=1"]).ok()?;
-        says(app, &["State changed from starting to up"], Duration::from_secs(30))?;
+        // Among the app's own lines it would be gone in a moment.
+        eventually(Duration::from_secs(30), || {
+            let told = app.landfall(&["logs", "-n", "20", "--source", "landfall"]).ok()?.stdout;
+            ensure!(told.contains("State changed from starting to up"), "{told}");
+            Ok(())
+        })?;
     }
     let (shim, server) = (shim(&instance, &flood)?, instance.pid("server")?);
     let (cpu_before, server_before, server_kb) = (cpu(shim)?, cpu(server)?, resident_kb(server)?);
