@@ -31,8 +31,10 @@ units() {
         same "$(ps -o user= -p "$pid")" landfall
         same "$(awk '/^NoNewPrivs/ { print $2 }' "/proc/$pid/status")" 1
     done
-    same "$(awk '/^CapEff/ { print $2 }' "/proc/$(main_pid landfall-server)/status")" 0000000000000000
-    same "$(awk '/^CapEff/ { print $2 }' "/proc/$(main_pid landfall-router)/status")" 0000000000000400
+    for role in router server; do
+        same "$(awk '/^CapEff/ { print $2 }' "/proc/$(main_pid landfall-$role)/status")" 0000000000000000
+    done
+    systemctl is-active landfall-router.socket
     same "$(systemctl show --property=Delegate --value landfall)" yes
 }
 
@@ -180,7 +182,8 @@ killed() {
     for _ in 1 2 3 4 5 6; do
         old=$(main_pid "landfall-$role")
         kill -9 "$old"
-        if [ "$role" != router ]; then answers blog "Hello from Landfall"; fi
+        # While no router runs, the request waits.
+        answers blog "Hello from Landfall"
         eventually 30 another_pid "landfall-$role" "$old"
     done
     eventually 60 answers blog "Hello from Landfall"

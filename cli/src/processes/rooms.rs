@@ -52,9 +52,11 @@ pub(crate) fn agent_config(config: &Config) -> Result<AgentConfig> {
     }
 }
 
+/// Whoever starts the router may hand it its socket (sd_listen_fds(3)): then the socket outlives it.
 fn router_config(config: &Config) -> RouterConfig {
+    let handed = listenfd::ListenFd::from_env().take_tcp_listener(0).ok().flatten();
     RouterConfig {
-        listen: vec![Listen::Tcp(config.router.listen)],
+        listen: vec![handed.map_or(Listen::Tcp(config.router.listen), Listen::Handed)],
         control_socket: config.run_dir.join("router.sock"),
         table_file: config.data_dir.join("router/table.json"),
         platform_domains: vec![config.platform_domain.clone()],

@@ -2,9 +2,12 @@
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::net::TcpListener;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::unistd::User;
@@ -19,8 +22,11 @@ use crate::config::Config;
 use crate::error::{CliError, Result};
 
 /// The three, in starting order.
-pub(crate) const ROLES: [Role; 3] =
-    [Role { name: "agent", privileged: true }, Role { name: "router", privileged: false }, Role { name: "server", privileged: false }];
+pub(crate) const ROLES: [Role; 3] = [
+    Role { name: "agent", privileged: true, serves: false },
+    Role { name: "router", privileged: false, serves: true },
+    Role { name: "server", privileged: false, serves: false },
+];
 
 /// A process that ran this long before it died is started again at once: whatever killed it, it was not its own start, which takes less than one.
 const STEADY: Duration = Duration::from_secs(2);
@@ -36,6 +42,8 @@ pub(crate) struct Role {
     pub(crate) name: &'static str,
     /// Whether it runs as root.
     privileged: bool,
+    /// Whether it is handed the socket where requests come in.
+    serves: bool,
 }
 
 /// Runs until SIGTERM; then stops server, router and agent, in this order.
@@ -57,8 +65,9 @@ pub(crate) fn supervise(arg: &ConfigArg) -> Result<ExitCode> {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         let tokens = ROLES.map(|_| CancellationToken::new());
         let mut tasks = JoinSet::new();
+        let door = Arc::new(door(&config)?);
         for (role, token) in ROLES.into_iter().zip(&tokens) {
-            tasks.spawn(keep_running(role, arg.clone(), config.clone(), user.clone(), token.clone()));
+            tasks.spawn(keep_running(role, arg.clone(), config.clone(), user.clone(), Arc::clone(&door), token.clone()));
         }
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         for token in tokens.iter().rev() {
@@ -79,12 +88,18 @@ pub(crate) fn user(config: &Config) -> Result<User> {
     }
 }
 
-async fn keep_running(role: Role, arg: ConfigArg, config: Config, user: User, stop: CancellationToken) {
+/// Where requests come in. It is ours and outlives the router: while that is started anew, requests wait and none is refused.
+fn door(config: &Config) -> Result<TcpListener> {
+    let advice = format!("ss -ltnp 'sport = :{}' to see who has it", config.router.listen.port());
+    TcpListener::bind(config.router.listen).map_err(|error| CliError::io("binding router.listen", error, advice))
+}
+
+async fn keep_running(role: Role, arg: ConfigArg, config: Config, user: User, door: Arc<TcpListener>, stop: CancellationToken) {
     let mut pause = FIRST_PAUSE;
     let note = Note::of(&config.run_dir, role.name);
     while !stop.is_cancelled() {
         let started = Instant::now();
-        match spawn(role, &arg, &config, &user) {
+        match spawn(role, &arg, &config, &user, &door) {
             Ok(mut child) => {
                 if let Some(pid) = child.id() {
                     let _ = note.write(pid);
@@ -122,7 +137,7 @@ async fn end(child: &mut Child, note: &Note) {
     note.clear();
 }
 
-fn spawn(role: Role, arg: &ConfigArg, config: &Config, user: &User) -> std::io::Result<Child> {
+fn spawn(role: Role, arg: &ConfigArg, config: &Config, user: &User, door: &TcpListener) -> std::io::Result<Child> {
     // Better a process without a log than none, where the disk has no room for one.
     let log = log_file(&config.data_dir, role.name).or_else(|_| OpenOptions::new().write(true).open("/dev/null"))?;
     let mut command = std::process::Command::new(std::env::current_exe()?);
@@ -136,7 +151,15 @@ fn spawn(role: Role, arg: &ConfigArg, config: &Config, user: &User) -> std::io::
         command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         command.env("HOME", &config.data_dir).env("USER", &user.name);
     }
-    Command::from(command).spawn()
+    if !role.serves {
+        return Command::from(command).spawn();
+    }
+    command.env_remove("LISTEN_PID").env("LISTEN_FDS", "1").env("LISTEN_FDS_FIRST_FD", door.as_raw_fd().to_string());
+    // There is one thread here: nobody else is started between these two, and inherits it.
+    rustix::io::fcntl_setfd(door, rustix::io::FdFlags::empty())?;
+    let child = Command::from(command).spawn();
+    rustix::io::fcntl_setfd(door, rustix::io::FdFlags::CLOEXEC)?;
+    child
 }
 
 fn log_file(data_dir: &Path, name: &str) -> std::io::Result<std::fs::File> {

@@ -11,12 +11,14 @@ use crate::config::Config;
 /// Where an operator's own units are; they win over those of packages.
 const FOLDER: &str = "/etc/systemd/system";
 /// Beside the name of the instance: whose file it is.
-const TEMPLATES: [(&str, &str); 4] = [
-    ("", include_str!("../../../packaging/systemd/landfall.service")),
-    ("-agent", include_str!("../../../packaging/systemd/landfall-agent.service")),
-    ("-router", include_str!("../../../packaging/systemd/landfall-router.service")),
-    ("-server", include_str!("../../../packaging/systemd/landfall-server.service")),
+const TEMPLATES: [(&str, &str); 5] = [
+    (MAIN, include_str!("../../../packaging/systemd/landfall.service")),
+    ("-agent.service", include_str!("../../../packaging/systemd/landfall-agent.service")),
+    ("-router.service", include_str!("../../../packaging/systemd/landfall-router.service")),
+    ("-router.socket", include_str!("../../../packaging/systemd/landfall-router.socket")),
+    ("-server.service", include_str!("../../../packaging/systemd/landfall-server.service")),
 ];
+const MAIN: &str = ".service";
 /// What a unit with `ProtectHome=yes` cannot see.
 const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
 
@@ -53,11 +55,11 @@ impl Units {
 
     /// Whether they have been written on this machine.
     pub(crate) fn are_written(&self) -> bool {
-        self.file("").exists()
+        self.file(MAIN).exists()
     }
 
     fn file(&self, suffix: &str) -> PathBuf {
-        Path::new(FOLDER).join(format!("{}{suffix}.service", self.instance))
+        Path::new(FOLDER).join(format!("{}{suffix}", self.instance))
     }
 
     /// Writes those that changed. `true` = systemd must read them again.
@@ -89,6 +91,7 @@ impl Units {
         context.insert("arguments", &words.map(|word| quoted(&word).replace('$', "$$")).collect::<Vec<_>>().join(" "));
         context.insert("cgroup_parent", &self.cgroup_parent().display().to_string());
         context.insert("user", &config.user);
+        context.insert("router_listen", &config.router.listen.to_string());
         context.insert("data_dir", &quoted(&config.data_dir.display().to_string()));
         context.insert("run_dir", &quoted(&config.run_dir.display().to_string()));
         context.insert("protect_home", if at_home { "read-only" } else { "yes" });
@@ -120,7 +123,7 @@ mod tests {
     fn texts(config: &Config, set: &[&str]) -> String {
         let arg = ConfigArg { config: "/etc/landfall/landfall.toml".into(), set: set.iter().map(|pair| (*pair).to_owned()).collect() };
         let texts = Units::of(config).texts(Path::new("/usr/local/bin/landfall"), &arg, config);
-        texts.iter().map(|(suffix, text)| format!("=== landfall{suffix}.service\n{text}")).collect::<Vec<_>>().concat()
+        texts.iter().map(|(suffix, text)| format!("=== landfall{suffix}\n{text}")).collect::<Vec<_>>().concat()
     }
 
     #[test]

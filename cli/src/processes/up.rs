@@ -49,7 +49,10 @@ fn bring_up(arg: &ConfigArg, config: &Config, keeper: &Keeper) -> Result<()> {
     }
     keeper.start(arg, config)?;
     wait_for("agent", config, keeper, || UnixStream::connect(config.run_dir.join("agent.sock")).is_ok())?;
-    wait_for("router", config, keeper, || answers(config.router.listen))?;
+    // Its port may be open before it is there: whoever started it holds the socket.
+    wait_for("router", config, keeper, || {
+        UnixStream::connect(config.run_dir.join("router.sock")).is_ok() && answers(config.router.listen)
+    })?;
     wait_for("server", config, keeper, || is_healthy(config.api.listen))?;
     log_in_here(config)
 }

@@ -1,5 +1,6 @@
 //! People who look at the apps all the time and should notice nothing.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -35,7 +36,7 @@ impl Visitors {
         Self { shared, threads }
     }
 
-    /// Only while the router itself is away may a connection break, and only then.
+    /// Only while the router itself is away may a connection break, and only one that was made: none is refused.
     pub(crate) fn router_dies(&self, dies: bool) {
         self.shared.router_dies.store(dies, Ordering::SeqCst);
     }
@@ -59,7 +60,10 @@ impl Shared {
             let excused = self.router_dies.load(Ordering::SeqCst);
             let answer = http::get(router, host, "/");
             self.asked.fetch_add(1, Ordering::Relaxed);
-            let excused = (excused || self.router_dies.load(Ordering::SeqCst)) && answer.is_err();
+            let broke = answer
+                .as_ref()
+                .is_err_and(|error| error.downcast_ref::<io::Error>().is_none_or(|error| error.kind() != io::ErrorKind::ConnectionRefused));
+            let excused = (excused || self.router_dies.load(Ordering::SeqCst)) && broke;
             if !excused && !answer.as_ref().is_ok_and(|answer| answer.status == 200) {
                 self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{host}: {answer:?}"));
             }
