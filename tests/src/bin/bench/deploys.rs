@@ -89,7 +89,11 @@ pub(crate) fn push_to_live(instance: &Instance, table: &mut Table) -> Result<()>
 }
 
 pub(crate) fn refused_requests(instance: &Instance, table: &mut Table) -> Result<()> {
-    let app = App::hello(instance, "loaded")?;
+    let app = App::create(instance, "loaded")?;
+    // One write an answer: else the load waits for acknowledgements most of the time.
+    let quick = HELLO.replace("    protocol_version", "    wbufsize = -1\n    protocol_version");
+    app.write("app.py", quick)?.write("Procfile", "web: python app.py\n")?.write("requirements.txt", "")?.push()?;
+    app.answers(200)?;
     let url = format!("http://{}/", instance.router);
     let (stop, total, failed) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| -> Result<()> {

@@ -52,7 +52,7 @@ fn keep(table: &Table) -> Result<()> {
 fn run() -> Result<Table> {
     let mut table = Table::default();
     let instance = Instance::start(&Options::default())?;
-    memory::idle(&instance, &mut table)?;
+    memory::idle(&instance, "fresh", &mut table)?;
     deploys::push_to_live(&instance, &mut table)?;
     deploys::refused_requests(&instance, &mut table)?;
     containers::start_against_peers(&instance, &mut table)?;

@@ -21,7 +21,7 @@ fn kib(pid: i32, fields: &[&str]) -> Result<u64> {
     Ok(fields.iter().map(one).sum())
 }
 
-pub(crate) fn idle(instance: &Instance, table: &mut Table) -> Result<()> {
+pub(crate) fn idle(instance: &Instance, when: &str, table: &mut Table) -> Result<()> {
     let mut total = 0;
     let mut parts = Vec::new();
     for role in ["server", "agent", "router"] {
@@ -30,7 +30,11 @@ pub(crate) fn idle(instance: &Instance, table: &mut Table) -> Result<()> {
         total += resident;
         parts.push(format!("{role} {:.1}", resident as f64 / 1024.0));
     }
-    table.row("idle memory (proportional), MB", format!("{:.1} ({})", total as f64 / 1024.0, parts.join(", ")), "aim ≤ 40");
+    table.row(
+        format!("idle memory (proportional), {when}, MB"),
+        format!("{:.1} ({})", total as f64 / 1024.0, parts.join(", ")),
+        "aim ≤ 40",
+    );
     Ok(())
 }
 
@@ -64,5 +68,5 @@ pub(crate) fn by_dyno(instance: &Instance, table: &mut Table) -> Result<()> {
     let private: Vec<u64> = shims.iter().filter_map(|pid| kib(*pid, &["Private_Clean:", "Private_Dirty:"]).ok()).collect();
     let mean = private.iter().sum::<u64>().checked_div(private.len() as u64).context("no shims")?;
     table.row("memory the platform adds per dyno (shim, private), KB", mean.to_string(), "aim ≤ 1024");
-    idle(instance, table)
+    idle(instance, "200 dynos running", table)
 }
