@@ -92,7 +92,7 @@ pub(crate) async fn self_test(config: &AgentConfig) -> Result<String> {
     Err(fault_hint(
         FaultCode::Internal,
         said,
-        "Install shim and init of one version with: make install; look further with: landfall doctor",
+        "Install shim and init of one version with: make up; look further with: landfall doctor",
     ))
 }
 

@@ -14,14 +14,14 @@ fn read(file: &str) -> Option<String> {
 pub(super) fn sandbox(config: &AgentConfig) -> Check {
     let shim = config.libexec_dir.join("landfall-shim");
     if !nix::unistd::geteuid().is_root() || !shim.is_file() {
-        return Check::warn("sandbox", "not tried: that takes root and Landfall's own programs", "Run it with sudo, after: make install");
+        return Check::warn("sandbox", "not tried: that takes root and Landfall's own programs", "Run it with sudo, after: make up");
     }
     match self_test(config, &shim) {
         Ok(said) => Check::ok("sandbox", format!("holds in a throw-away container: {said}")),
         Err(why) => Check::fail(
             "sandbox",
             format!("did not pass its self-test, so no app is started: {why}"),
-            "Install programs of one version with: make install",
+            "Install programs of one version with: make up",
         ),
     }
 }
