@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 # What runs, what builds and what tests Landfall, as Debian packages.
 RUN_PACKAGES := git mmdebstrap nftables ca-certificates debian-archive-keyring curl
 BUILD_PACKAGES := gcc g++ make pkg-config cmake libseccomp-dev
-TEST_PACKAGES := postgresql python3 python3-pip python3-venv openssh-client busybox-static iproute2 util-linux chromium chromium-driver procps zsh fish libfaketime
+TEST_PACKAGES := e2fsprogs mount postgresql python3 python3-pip python3-venv openssh-client busybox-static iproute2 util-linux chromium chromium-driver procps zsh fish libfaketime
 BENCH_PACKAGES := crun runc haproxy nginx-light wrk
 VM_PACKAGES := qemu-system-x86 e2fsprogs binutils
 
