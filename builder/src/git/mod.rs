@@ -11,7 +11,9 @@ mod process;
 mod receiver;
 mod repos;
 pub mod ssh;
+mod tidy;
 
 pub use access::{AccessError, Denied, GitAccess, GitService, Identity, RepoGrant, Unavailable};
 pub use host_key::{HostKeyError, host_key};
 pub use receiver::Receiver;
+pub use tidy::tidy;

@@ -74,25 +74,12 @@ pub(super) fn start(
     if push.is_some() {
         hook_is_there(&config.hooks)?;
     }
-    let mut command = Command::new(&config.git);
-    command.env_clear().envs([
-        ("PATH", "/usr/bin:/bin"),
-        ("HOME", "/nonexistent"),
-        ("LANG", "C.UTF-8"),
-        ("GIT_CONFIG_NOSYSTEM", "1"),
-        ("GIT_CONFIG_GLOBAL", "/dev/null"),
-        ("GIT_TERMINAL_PROMPT", "0"),
-        ("GIT_NO_REPLACE_OBJECTS", "1"),
-    ]);
+    let mut command = git(config, repo);
     // git runs our hook.
     command.envs(landfall_failpoint::environment());
     if let Some(protocol) = protocol.filter(|text| matches!(*text, "version=0" | "version=1" | "version=2")) {
         command.env("GIT_PROTOCOL", protocol);
     }
-    let set = |key: &str, value: &str| ["-c".to_owned(), format!("{key}={value}")];
-    command.args(set("safe.directory", &repo.display().to_string())).args(set("credential.helper", "")).args(set("gc.auto", "0"));
-    // What is packed for a fetch takes bounded memory.
-    command.args(set("pack.windowMemory", "64m")).args(set("pack.threads", "1"));
     command.args(set("transfer.hideRefs", "refs/landfall")).args(set("core.hooksPath", &config.hooks.display().to_string()));
     match service {
         GitService::ReceivePack => {
@@ -108,7 +95,6 @@ pub(super) fn start(
                 .args(set("receive.procReceiveRefs", "refs/heads/master"))
                 // What CI services check out is half a history: enough to build from.
                 .args(set("receive.shallowUpdate", "true"))
-                .args(set("core.bigFileThreshold", BIG_FILE))
                 .args(set("receive.advertisePushOptions", "false"))
                 // The hook refuses this in words; this is the second lock.
                 .args(set("receive.denyDeleteCurrent", "refuse"))
@@ -131,6 +117,28 @@ pub(super) fn start(
     Ok(GitChild { child: Some(child), group, stdin, stdout, stderr, push, _place: place })
 }
 
+/// git with nothing of ours or of the machine's in its environment and settings; its command is still to be added.
+pub(super) fn git(config: &GitConfig, repo: &Path) -> Command {
+    let mut command = Command::new(&config.git);
+    command.env_clear().envs([
+        ("PATH", "/usr/bin:/bin"),
+        ("HOME", "/nonexistent"),
+        ("LANG", "C.UTF-8"),
+        ("GIT_CONFIG_NOSYSTEM", "1"),
+        ("GIT_CONFIG_GLOBAL", "/dev/null"),
+        ("GIT_TERMINAL_PROMPT", "0"),
+        ("GIT_NO_REPLACE_OBJECTS", "1"),
+    ]);
+    command.args(set("safe.directory", &repo.display().to_string())).args(set("credential.helper", "")).args(set("gc.auto", "0"));
+    // What is packed takes bounded memory.
+    command.args(set("pack.windowMemory", "64m")).args(set("pack.threads", "1")).args(set("core.bigFileThreshold", BIG_FILE));
+    command
+}
+
+fn set(key: &str, value: &str) -> [String; 2] {
+    ["-c".to_owned(), format!("{key}={value}")]
+}
+
 /// git takes a push without a word when there is no hook: nothing would be built, and the pusher would be told that all is well.
 fn hook_is_there(hooks: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -144,7 +152,7 @@ fn hook_is_there(hooks: &Path) -> io::Result<()> {
 }
 
 /// Before it has read a byte; whatever it starts inherits them. A git that is gone already needs none.
-fn limit(child: &Child, service: GitService) {
+pub(super) fn limit(child: &Child, service: GitService) {
     let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw) else { return };
     let hard = |most| Rlimit { current: Some(most), maximum: Some(most) };
     let mut limits = vec![(Resource::Cpu, CPU_SECONDS), (Resource::Core, 0)];

@@ -56,6 +56,17 @@ fn remove(path: &Path) -> anyhow::Result<()> {
     }
 }
 
+/// Packs repositories that took many pushes.
+pub(super) async fn repositories(shared: &Shared) -> anyhow::Result<()> {
+    let config = shared.config.git_config();
+    for (app, repo) in named_by_app(config.repositories.clone(), ".git").await? {
+        if landfall_builder::git::tidy(&config, &repo).await.with_context(|| format!("packing {}", repo.display()))? {
+            tracing::info!(app.id = %app, "repository packed");
+        }
+    }
+    Ok(())
+}
+
 /// Logs of builds: each app's newest stay.
 pub(super) async fn builds(shared: &Shared) -> anyhow::Result<()> {
     let listed = children(shared.config.build_config().builds).await?;

@@ -82,6 +82,7 @@ async fn sweep(shared: &Arc<Shared>) {
     told(files::builds(shared).await, "old builds' logs were not removed");
     told(files::outputs(shared).await, "old release phases' output was not removed");
     told(files::logs(shared).await, "the logs of dynos that are gone were not removed");
+    told(files::repositories(shared).await, "repositories were not packed");
     told(past::notes(shared).await, "old notes were not removed");
     tracing::debug!(duration_ms = begun.elapsed().as_millis() as u64, "swept");
 }

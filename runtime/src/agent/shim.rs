@@ -89,11 +89,7 @@ pub(crate) async fn self_test(config: &AgentConfig) -> Result<String> {
     }
     let reason = String::from_utf8_lossy(&output.stderr);
     let said = format!("the sandbox did not pass its self-test, so no container is started: {}", reason.trim());
-    Err(fault_hint(
-        FaultCode::Internal,
-        said,
-        "Install shim and init of one version with: make up; look further with: landfall doctor",
-    ))
+    Err(fault_hint(FaultCode::Internal, said, "Install shim and init of one version with: make up; look further with: landfall doctor"))
 }
 
 fn command(config: &AgentConfig, args: &[&std::ffi::OsStr]) -> Command {
