@@ -60,13 +60,51 @@ pub(crate) async fn relay<T: Transport>(
     std::future::poll_fn(|cx| {
         use std::future::Future as _;
         use std::task::Poll;
+        // The request first: a quick answer may be there already, and the connection is kept only if all of the request is known to be sent.
+        let fed = feed.as_mut().poll(cx);
         if let Poll::Ready(result) = respond.as_mut().poll(cx) {
             return Poll::Ready(result);
         }
-        if let Poll::Ready(failure) = feed.as_mut().poll(cx) {
+        if let Poll::Ready(failure) = fed {
             return Poll::Ready(Err(failure));
         }
         timer.poll(cx, progress.due()).map(|over| Err(Failure::Code(over.code(progress.timeout_code()))))
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::Instant;
+
+    use super::super::stop::Stop;
+    use super::*;
+
+    /// An answer that is there before anybody asked whether the request is sent: on two busy cores one in some hundred is.
+    #[tokio::test]
+    async fn a_dyno_that_answers_at_once_costs_nobody_the_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut upstream = Upstream::connect(addr, Duration::from_secs(5)).await.unwrap();
+        let (mut dyno, _) = listener.accept().await.unwrap();
+        dyno.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").await.unwrap();
+        upstream.buffer.read(&mut upstream.stream, 1024).await.unwrap();
+        let _visitor = TcpStream::connect(addr).await.unwrap();
+        let (mut client, _) = listener.accept().await.unwrap();
+
+        let limits = Limits::default();
+        let progress = Progress::new(&limits);
+        let mut timer = Deadline::new(Instant::now() + Duration::from_secs(5), Arc::new(Stop::default()));
+        let asked = Asked { is_head: false, is_http11: true, keep_alive: true, upgrade: false };
+        let head = b"GET / HTTP/1.1\r\nHost: app\r\n\r\n";
+        let (mut ahead, mut scratch) = (Buffer::default(), Scratch::default());
+        let response =
+            relay(&mut client, &mut ahead, &mut upstream, head, Framing::None, asked, &mut scratch, &mut timer, &progress, &limits);
+        let response = response.await.unwrap();
+        assert!(response.keep_client && progress.is_sent(), "else the connection is closed, though the answer said that it is kept");
+    }
 }
