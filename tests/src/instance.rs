@@ -125,6 +125,11 @@ impl Instance {
         fs::read_to_string(self.data_dir().join(format!("log/{role}.log"))).unwrap_or_else(|error| error.to_string())
     }
 
+    /// The logins of its user.
+    pub fn credentials(&self) -> PathBuf {
+        self.dir.join("home/.config/landfall/credentials.toml")
+    }
+
     /// The environment of its user: own home, own login, own git settings.
     pub fn environment(&self, command: &mut Command) {
         let path = format!("{}:{}", self.program.parent().unwrap_or(&self.dir).display(), std::env::var("PATH").unwrap_or_default());
@@ -153,7 +158,7 @@ impl Instance {
 
     /// The API token of its user.
     pub fn token(&self) -> Result<String> {
-        let login = fs::read_to_string(self.dir.join("home/.config/landfall/credentials.toml"))?;
+        let login = fs::read_to_string(self.credentials())?;
         let token = login.lines().find_map(|line| line.strip_prefix("token = ")).context("a token")?;
         Ok(token.trim_matches('"').to_owned())
     }

@@ -143,6 +143,18 @@ fn wait_for(role: &str, config: &Config, keeper: &Keeper, ready: impl Fn() -> bo
     Ok(())
 }
 
+/// Whether a login is one the server does not know: of data that was purged, or revoked.
+fn is_refused(api: &str, token: &str) -> bool {
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(10))).build().into();
+    let asked = agent
+        .get(format!("{api}/account"))
+        .header("Accept", "application/vnd.heroku+json; version=3")
+        .header("Authorization", format!("Bearer {token}"))
+        .call();
+    asked.is_ok_and(|answer| answer.status() == http::StatusCode::UNAUTHORIZED)
+}
+
 /// Logs root in as the administrator made at first boot, unless somebody is logged in already.
 fn log_in_here(config: &Config) -> Result<()> {
     let api = format!("http://{}", config.api.listen);
@@ -151,7 +163,7 @@ fn log_in_here(config: &Config) -> Result<()> {
     let login: Login =
         toml::from_str(&text).map_err(|error| CliError::io(format!("reading {}", file.display()), error, "landfall login"))?;
     let mut credentials = Credentials::load()?;
-    if !credentials.servers.contains_key(&api) {
+    if credentials.servers.get(&api).is_none_or(|there| is_refused(&api, &there.token)) {
         credentials.default.get_or_insert_with(|| api.clone());
         credentials.servers.insert(api.clone(), login);
         credentials.save()?;

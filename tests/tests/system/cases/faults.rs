@@ -14,8 +14,16 @@ pub(crate) fn down_leaves_nothing_and_up_brings_all_back() -> Result<()> {
     instance.landfall(&["down"]).ok()?;
     let traces = instance.traces()?;
     ensure!(traces.is_empty(), "{traces:#?}");
+    // As after a purge: root's login is one of a Landfall that is gone.
+    let login = instance.credentials();
+    let stale: Vec<String> = std::fs::read_to_string(&login)?
+        .lines()
+        .map(|line| if line.starts_with("token") { "token = \"HRKU-of-before\"".into() } else { line.into() })
+        .collect();
+    std::fs::write(&login, stale.join("\n"))?;
     instance.landfall(&["up"]).ok()?;
     app.answers(200)?;
+    ensure!(instance.landfall(&["whoami"]).ok()?.stdout.contains("admin@localhost"));
     Ok(())
 }
 
