@@ -20,6 +20,9 @@ fn main() -> ExitCode {
     match run() {
         Ok(table) => {
             println!("{table}");
+            if only().is_some() {
+                return ExitCode::SUCCESS;
+            }
             match keep(&table) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
@@ -49,15 +52,29 @@ fn keep(table: &Table) -> Result<()> {
     Ok(())
 }
 
+/// For a look at one part of it: LANDFALL_BENCH_ONLY=router. Then nothing is kept.
+fn only() -> Option<String> {
+    std::env::var("LANDFALL_BENCH_ONLY").ok().filter(|part| !part.is_empty())
+}
+
 fn run() -> Result<Table> {
+    type Part = fn(&Instance, &mut Table) -> Result<()>;
+    let parts: [(&str, Part); 7] = [
+        ("idle", |instance, table| memory::idle(instance, "fresh", table)),
+        ("push", deploys::push_to_live),
+        ("load", deploys::refused_requests),
+        ("containers", containers::start_against_peers),
+        ("router", |_, table| router::cost(table)),
+        ("logs", logs::throughput),
+        ("dynos", memory::by_dyno),
+    ];
     let mut table = Table::default();
     let instance = Instance::start(&Options::default())?;
-    memory::idle(&instance, "fresh", &mut table)?;
-    deploys::push_to_live(&instance, &mut table)?;
-    deploys::refused_requests(&instance, &mut table)?;
-    containers::start_against_peers(&instance, &mut table)?;
-    router::cost(&mut table)?;
-    logs::throughput(&instance, &mut table)?;
-    memory::by_dyno(&instance, &mut table)?;
+    let only = only();
+    for (name, part) in parts {
+        if only.as_ref().is_none_or(|only| only == name) {
+            part(&instance, &mut table).with_context(|| format!("measuring {name}"))?;
+        }
+    }
     Ok(table)
 }
