@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use landfall_tests::app::HELLO;
-use landfall_tests::{App, Instance, Run};
+use landfall_tests::{App, Instance, Run, eventually};
 
 use crate::table::{Table, median, ms};
 
@@ -24,6 +24,16 @@ fn until_answer(app: &App<'_>, wanted: &str, change: impl FnOnce() -> Result<()>
         };
         change.join().map_err(|_| anyhow::anyhow!("the change panicked"))??;
         Ok(live)
+    })
+}
+
+/// Waits until no dyno of an earlier release answers beside the current one.
+fn alone(app: &App<'_>) -> Result<()> {
+    eventually(Duration::from_secs(60), || {
+        let dynos = app.json(&["ps", "--json"])?;
+        let dynos = dynos.as_array().context("dynos")?;
+        anyhow::ensure!(dynos.len() == 1 && dynos[0]["state"] == "up", "{dynos:?}");
+        Ok(())
     })
 }
 
@@ -78,8 +88,10 @@ pub(crate) fn push_to_live(instance: &Instance, table: &mut Table) -> Result<()>
 
     let (newest, _) = app.newest_release()?;
     let targets = [(newest - 1, "config 3"), (newest, "config 4"), (newest - 1, "config 3")];
-    let back =
-        targets.map(|(version, word)| until_answer(&app, word, || app.landfall(&["rollback", &format!("v{version}")]).ok().map(drop)));
+    let back = targets.map(|(version, word)| {
+        alone(&app)?;
+        until_answer(&app, word, || app.landfall(&["rollback", &format!("v{version}")]).ok().map(drop))
+    });
     table.row(
         "rollback → live (median of 3)",
         ms(median(back.into_iter().collect::<Result<_>>()?)),
