@@ -133,6 +133,8 @@ pub(crate) struct Dyno {
     pub(crate) stop_seconds: u64,
     /// Longest release phase and postdeploy script.
     pub(crate) release_minutes: u64,
+    /// One-off dynos of one app at once.
+    pub(crate) one_off: u64,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -223,7 +225,7 @@ impl Default for Dyno {
     fn default() -> Self {
         // 4 GiB: room for uploads on their way and caches, and ten runaway dynos still fit a small disk. 16 MiB a second: 200,000 lines.
         // The times are Heroku's; its release phase may take an hour too.
-        Self { disk_mib: 4096, log_mib_per_second: 16, boot_seconds: 60, stop_seconds: 30, release_minutes: 60 }
+        Self { disk_mib: 4096, log_mib_per_second: 16, boot_seconds: 60, stop_seconds: 30, release_minutes: 60, one_off: 50 }
     }
 }
 
@@ -338,7 +340,7 @@ impl Config {
             problems.push("build: memory_mib must be at least 128, disk_mib at least 64".into());
         }
         let dyno = &self.dyno;
-        if [dyno.boot_seconds, dyno.stop_seconds, dyno.release_minutes, dyno.log_mib_per_second].contains(&0) {
+        if [dyno.boot_seconds, dyno.stop_seconds, dyno.release_minutes, dyno.log_mib_per_second, dyno.one_off].contains(&0) {
             problems.push("dyno: every number must be at least 1".into());
         }
         if dyno.disk_mib < 16 {

@@ -41,6 +41,8 @@ pub struct ServerConfig {
     pub git: GitConfig,
     /// Timers and bounds of dynos.
     pub deploy: landfall_deploy::Settings,
+    /// How many one-off dynos of one app run at once. Default 50.
+    pub one_off: usize,
     /// The first account's e-mail address. Default `admin@localhost`.
     pub admin_email: String,
     /// How often each app is compared with reality although nothing happened. Default 15 s: what happens is an event, so
@@ -69,6 +71,7 @@ impl Default for ServerConfig {
             build: BuildConfig::default(),
             git: GitConfig::default(),
             deploy: landfall_deploy::Settings::default(),
+            one_off: 50,
             admin_email: "admin@localhost".to_owned(),
             resync: Duration::from_secs(15),
             keep: KeepConfig::default(),

@@ -135,6 +135,7 @@ fn server_config(config: &Config) -> ServerConfig {
             ..defaults.deploy.clone()
         },
         keep: keep(&config.keep, defaults.keep.logs.files),
+        one_off: usize::try_from(config.dyno.one_off).unwrap_or(usize::MAX),
         ..defaults
     }
 }

@@ -54,7 +54,11 @@ impl Live {
         }
 
         let handle = self.supervisor.handle(app);
-        handle.expect(&shared, &key, labels, spec.attach);
+        let most = shared.config.one_off;
+        if !handle.expect_one_off(&shared, &key, labels, spec.attach, most) {
+            let said = format!("This app runs {most} one-off dynos, and no more run at once. See them with: landfall ps, end one with: ");
+            return Err(PlatformError::Limit(said + "landfall ps:stop run.1234"));
+        }
         let line = format!("Starting process with command `{}` by user {}", spec.command, spec.user_email);
         shared.logs.platform(app, &dyno.to_string(), &[line]);
         match shared.start(wanted).await {

@@ -42,7 +42,7 @@ pub(super) fn record(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &Desire
             attached: false,
         };
         // Before it is written down: who reads that it was begun must find it.
-        handle.expect(shared, &key, labels.clone(), false);
+        handle.expect(shared, &key, labels.clone());
         (key, labels)
     });
     let (shared, handle) = (shared.clone(), handle.clone());

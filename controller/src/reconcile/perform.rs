@@ -244,12 +244,21 @@ impl AppHandle {
     }
 
     /// A container is about to be asked for.
-    pub(crate) fn expect(&self, shared: &Shared, key: &ContainerKey, labels: Labels, held: bool) {
+    pub(crate) fn expect(&self, shared: &Shared, key: &ContainerKey, labels: Labels) {
+        self.memory().expect(key.clone(), labels, shared.clock.now());
+    }
+
+    /// The same for a one-off dyno, which stays while somebody is attached (`held`); `false` = the app runs `most` of them already.
+    pub(crate) fn expect_one_off(&self, shared: &Shared, key: &ContainerKey, labels: Labels, held: bool, most: usize) -> bool {
         let mut memory = self.memory();
+        if memory.seen.values().filter(|seen| seen.labels.kind == Kind::OneOff).count() >= most {
+            return false;
+        }
         memory.expect(key.clone(), labels, shared.clock.now());
         if held {
             memory.held.insert(key.clone());
         }
+        true
     }
 
     fn is_stopping(&self, key: &ContainerKey) -> bool {

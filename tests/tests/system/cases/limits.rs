@@ -54,7 +54,7 @@ fn says(app: &App<'_>, words: &[&str], limit: Duration) -> Result<String> {
 }
 
 pub(crate) fn a_dyno_that_fills_its_disk_starts_anew() -> Result<()> {
-    let set = vec![("dyno.disk_mib".to_owned(), "32".to_owned())];
+    let set = [("dyno.disk_mib", "32"), ("dyno.one_off", "2")].map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
     let instance = Instance::start(&Options { set, ..Options::default() })?;
     let (app, other) = (greedy(&instance, "hoarder")?, App::hello(&instance, "neighbour")?);
     ensure!(app.get("/disk/20")?.body == format!("{}\n", 20 << 20));
@@ -72,7 +72,18 @@ pub(crate) fn a_dyno_that_fills_its_disk_starts_anew() -> Result<()> {
     // The second start begins with an empty disk.
     app.answers_when(|answer| answer.status == 200 && answer.body == "0\n")?;
     ensure!(other.get("/")?.status == 200);
-    Ok(())
+    one_offs_have_an_end(&other)
+}
+
+fn one_offs_have_an_end(app: &App<'_>) -> Result<()> {
+    let run = || app.landfall(&["run:detached", "sleep 1000"]);
+    let first = run().ok()?.stdout;
+    run().ok()?;
+    let refused = run().fails()?.stderr;
+    ensure!(refused.contains("runs 2 one-off dynos, and no more run at once") && refused.contains("landfall ps:stop"), "{refused}");
+    let name = first.split_whitespace().find(|word| word.starts_with("run.")).context("its name")?;
+    app.landfall(&["ps:stop", name]).ok()?;
+    eventually(Duration::from_secs(20), || run().ok().map(drop))
 }
 
 pub(crate) fn memory_over_its_quota_is_told_and_far_over_it_is_the_end(instance: &Instance) -> Result<()> {
