@@ -199,6 +199,12 @@ fn refusal(api: &str, status: u16, text: &str, request: Option<&str>) -> CliErro
     }
 }
 
+/// Whether a connection was there and broke, so that the request may have been heard.
+fn was_sent(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,10 +259,4 @@ mod tests {
         assert_eq!((own.next.as_deref(), own.message.contains('\u{1b}')), (None, false));
         assert_eq!(refusal("http://paas", 502, "<html>", None).message, "http://paas answered 502");
     }
-}
-
-/// Whether a connection was there and broke, so that the request may have been heard.
-fn was_sent(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }

@@ -93,7 +93,7 @@ pub(crate) fn secret_key(path: &Path) -> anyhow::Result<[u8; 32]> {
         Ok(bytes) => match bytes.try_into() {
             Ok(key) => return Ok(key),
             Err(_) => {
-                tracing::warn!(path = %path.display(), "this is not a key; a new one is made, and links that were given out stop working")
+                tracing::warn!(path = %path.display(), "this is not a key; a new one is made, and links that were given out stop working");
             }
         },
         Err(error) if error.kind() == ErrorKind::NotFound => {}

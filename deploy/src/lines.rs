@@ -67,7 +67,7 @@ pub(crate) fn ended(kind: ContainerKind, told: Told, end: &End<'_>, grace: Durat
     let crashed = kind == ContainerKind::Dyno && !asked_kindly;
     match (kind, reason) {
         (ContainerKind::OneOff | ContainerKind::Release | ContainerKind::Postdeploy, _) => {
-            lines.push(format!("State changed from {from} to complete"))
+            lines.push(format!("State changed from {from} to complete"));
         }
         (ContainerKind::Dyno, Some(StopReason::ScaledDown | StopReason::Requested)) => {
             lines.push(format!("State changed from {from} to down"));

@@ -83,13 +83,13 @@ impl<'a> App<'a> {
     /// Commits and pushes; refused is an error.
     pub fn push(&self) -> Result<Done> {
         self.commit()?;
-        self.git(&["push", "landfall", "main"]).within(Duration::from_secs(300)).ok()
+        self.git(&["push", "landfall", "main"]).within(Duration::from_mins(5)).ok()
     }
 
     /// Commits and pushes; accepted is an error.
     pub fn push_refused(&self) -> Result<Done> {
         self.commit()?;
-        self.git(&["push", "landfall", "main"]).within(Duration::from_secs(300)).fails()
+        self.git(&["push", "landfall", "main"]).within(Duration::from_mins(5)).fails()
     }
 
     /// `blog.localhost`.
@@ -109,7 +109,7 @@ impl<'a> App<'a> {
 
     /// Waits until an answer is as wanted.
     pub fn answers_when(&self, wanted: impl Fn(&Answer) -> bool) -> Result<Answer> {
-        eventually(Duration::from_secs(60), || {
+        eventually(Duration::from_mins(1), || {
             let answer = self.get("/")?;
             if wanted(&answer) { Ok(answer) } else { bail!("{} answers {answer:?}\n{}", self.name, self.log()) }
         })

@@ -91,7 +91,7 @@ impl Pty {
     /// Waits for its end; gives its exit code, −1 when a signal ended it.
     pub fn ends(&mut self) -> Result<i32> {
         let (shown, child) = (&self.shown, &mut self.child);
-        eventually(Duration::from_secs(60), || match child.try_wait()? {
+        eventually(Duration::from_mins(1), || match child.try_wait()? {
             Some(status) => Ok(status.code().unwrap_or(-1)),
             None => bail!(
                 "it still runs; the screen shows:\n{}",

@@ -36,7 +36,7 @@ impl Run {
     pub fn new(program: impl AsRef<std::ffi::OsStr>, args: &[&str]) -> Self {
         let mut command = Command::new(program);
         command.args(args);
-        Self { command, input: Vec::new(), limit: Duration::from_secs(120) }
+        Self { command, input: Vec::new(), limit: Duration::from_mins(2) }
     }
 
     /// Changes the command (folder, environment).

@@ -57,7 +57,7 @@ pub fn make() -> Result<()> {
         return Ok(());
     }
     let maker = Instance::start(&Options { without_stack: true, ..Options::default() })?;
-    maker.landfall(&["stacks:create", "trixie"]).within(Duration::from_secs(900)).ok()?;
+    maker.landfall(&["stacks:create", "trixie"]).within(Duration::from_mins(15)).ok()?;
     fs::create_dir_all(&cache)?;
     let from = maker.data_dir().join("agent/images");
     let half = cache.join("images.half");

@@ -188,7 +188,7 @@ fn checks(place: &str, value: &Value) -> Result<Vec<HealthCheck>> {
 /// What makes a check one that we do not make: asked in another way, it would say something else.
 fn unknown_check(check: &Map<String, Value>) -> Option<&'static str> {
     let known_scheme = |scheme: &Value| scheme.as_str().is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"));
-    let given = |key: &&str| check.get(*key).is_some_and(|value| !value.is_null() && *value != Value::from(false));
+    let given = |key: &&str| check.get(*key).is_some_and(|value| !value.is_null() && value.as_bool() != Some(false));
     let scheme = check.get("scheme").filter(|scheme| !known_scheme(scheme)).map(|_| "scheme");
     ["command", "uptime", "listening", "port", "httpHeaders"].iter().find(|key| given(key)).copied().or(scheme)
 }

@@ -348,11 +348,13 @@ impl Builds {
         match rollout::postdeploy(self.shared(), &job.scope, lines, cancel).await {
             Ok(Some(first)) => {
                 let words = postdeploy_told(first.postdeploy, first.version, app.name.as_str(), Some(&command));
-                words.iter().for_each(|line| lines.problem(line));
+                for line in &words {
+                    lines.problem(line);
+                }
             }
             Ok(None) => lines.problem(&format!("It has not begun yet. See it with: landfall logs --tail --app {}", app.name)),
             Err(error) => {
-                lines.problem(&format!("How it ended is not known: {}. See: landfall logs --app {}", crate::explain(&error), app.name))
+                lines.problem(&format!("How it ended is not known: {}. See: landfall logs --app {}", crate::explain(&error), app.name));
             }
         }
     }

@@ -68,7 +68,9 @@ pub(super) async fn release_phase(
 /// Copies the lines there are, but no more than one round of them. Whether there were any.
 fn copy(follow: &mut Follow, lines: &JobLines) -> bool {
     let new = follow.poll().unwrap_or_default();
-    new.iter().for_each(|line| lines.detail(line.text()));
+    for line in &new {
+        lines.detail(line.text());
+    }
     !new.is_empty()
 }
 

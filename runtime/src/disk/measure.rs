@@ -68,7 +68,9 @@ struct Sum {
 impl Sum {
     fn add(&mut self, stat: &rfs::Stat) {
         let kind = FileType::from_raw_mode(stat.st_mode);
-        let names = if kind == FileType::Directory { 1 } else { u64::from(stat.st_nlink).clamp(1, SHARES) };
+        #[allow(clippy::useless_conversion, reason = "it is narrower on other machines")]
+        let links = u64::from(stat.st_nlink);
+        let names = if kind == FileType::Directory { 1 } else { links.clamp(1, SHARES) };
         let share = |whole: i64| whole.cast_unsigned().saturating_mul(SHARES) / names;
         self.blocks = self.blocks.saturating_add(share(stat.st_blocks));
         self.inodes += SHARES / names;

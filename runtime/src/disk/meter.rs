@@ -130,7 +130,7 @@ mod tests {
         assert!(meter.is_due(begin));
         meter.measured(usage(0, 1), begin, Duration::from_millis(1));
         meter.grew(Growth { bytes: MIB, files: 10 });
-        assert!(!meter.is_due(begin + Duration::from_secs(59)) && meter.is_due(begin + Duration::from_secs(60)));
+        assert!(!meter.is_due(begin + Duration::from_secs(59)) && meter.is_due(begin + Duration::from_mins(1)));
         meter.measured(usage(0, 1), begin, Duration::from_secs(2));
         assert!(!meter.is_due(begin + Duration::from_secs(199)) && meter.is_due(begin + Duration::from_secs(200)));
     }

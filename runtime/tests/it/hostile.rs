@@ -59,7 +59,7 @@ async fn a_link_among_a_builds_layers_leads_nowhere() {
 async fn trees_that_cannot_be_kept_are_refused_after_the_build_too() {
     // Never looked at while they run.
     let instance = Instance::with(|config| {
-        config.limits.disk_check = Duration::from_secs(600);
+        config.limits.disk_check = Duration::from_mins(10);
         config.limits.build_files = 500;
     })
     .await;
@@ -121,7 +121,7 @@ async fn the_root_of_an_image_is_nobody_on_the_host() {
 /// A dyno may nest directories as deep as it has inodes. Removing it must neither fail nor take the agent along.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dyno_with_an_endless_directory_goes_like_any_other() {
-    let instance = Instance::with(|config| config.limits.disk_check = Duration::from_secs(600)).await;
+    let instance = Instance::with(|config| config.limits.disk_check = Duration::from_mins(10)).await;
     let info = instance.agent.start(instance.spec("deep", &["sleep", "600"])).await.unwrap();
     assert_eq!(exec(&instance, "deep", &["sh", "-c", &format!("cd /tmp; {NEST}; echo nested")]).await, ("nested\n".to_owned(), 0));
     instance.agent.remove(&info.id).await.unwrap();

@@ -14,7 +14,7 @@ fn until_answer(app: &App<'_>, wanted: &str, change: impl FnOnce() -> Result<()>
     let started = Instant::now();
     std::thread::scope(|scope| {
         let change = scope.spawn(change);
-        let limit = Duration::from_secs(120);
+        let limit = Duration::from_mins(2);
         let live = loop {
             if app.get("/").is_ok_and(|answer| answer.body.contains(wanted)) {
                 break started.elapsed();
@@ -29,7 +29,7 @@ fn until_answer(app: &App<'_>, wanted: &str, change: impl FnOnce() -> Result<()>
 
 /// Waits until no dyno of an earlier release answers beside the current one.
 fn alone(app: &App<'_>) -> Result<()> {
-    eventually(Duration::from_secs(60), || {
+    eventually(Duration::from_mins(1), || {
         let dynos = app.json(&["ps", "--json"])?;
         let dynos = dynos.as_array().context("dynos")?;
         anyhow::ensure!(dynos.len() == 1 && dynos[0]["state"] == "up", "{dynos:?}");
@@ -64,7 +64,7 @@ pub(crate) fn push_to_live(instance: &Instance, table: &mut Table) -> Result<()>
     let app = App::create(instance, "bench")?;
     app.write("Procfile", "web: python app.py\n")?.write("requirements.txt", "six==1.16.0\n")?.write("app.py", HELLO)?;
     app.commit()?;
-    let push = || app.git(&["push", "-q", "landfall", "main"]).within(Duration::from_secs(300)).ok().map(drop);
+    let push = || app.git(&["push", "-q", "landfall", "main"]).within(Duration::from_mins(5)).ok().map(drop);
     table.row("push → live, cold (first push, one dependency)", ms(until_answer(&app, "Hello", push)?), "");
     let boot = own_boot(&app)?;
     table.row("the app's own boot, no container", ms(boot), "");

@@ -58,7 +58,7 @@ pub(crate) fn by_dyno(instance: &Instance, table: &mut Table) -> Result<()> {
     let wanted = 200;
     let started = Instant::now();
     app.landfall(&["ps:scale", "worker=100", "clock=100"]).ok()?;
-    eventually(Duration::from_secs(300), || {
+    eventually(Duration::from_mins(5), || {
         let dynos = app.json(&["ps", "--json"])?;
         let up = dynos.as_array().into_iter().flatten().filter(|dyno| dyno["state"] == "up").count();
         if up == wanted { Ok(()) } else { bail!("{up} are up") }

@@ -208,7 +208,7 @@ impl Router {
         let mut command = Command::new(root()?.join("bin/landfall"));
         command.arg("router").arg("--config").arg(&config);
         let process = Process::start(&mut command, dir, "router.out")?;
-        let control = Client::new(run.join("router.sock")).with_patience(Duration::from_secs(60));
+        let control = Client::new(run.join("router.sock")).with_patience(Duration::from_mins(1));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { process, addr, control, runtime })
     }

@@ -167,7 +167,7 @@ pub(crate) fn pipes_carry_every_byte(instance: &Instance) -> Result<()> {
     std::fs::write(&sent, &bytes)?;
     for args in [&["run", "cat"][..], &["ps:exec", "web.1", "cat"]] {
         let mut client = piped(&app, instance, args, File::open(&sent)?.into(), File::create(&got)?.into())?;
-        let code = eventually(Duration::from_secs(120), || client.try_wait()?.context("it hangs"));
+        let code = eventually(Duration::from_mins(2), || client.try_wait()?.context("it hangs"));
         let _ = client.kill();
         ensure!(code?.success(), "{args:?}");
         ensure!(
@@ -188,7 +188,7 @@ pub(crate) fn pipes_carry_every_byte(instance: &Instance) -> Result<()> {
         command.current_dir(app.dir());
         instance.environment(command);
     });
-    let done = done.within(Duration::from_secs(60)).done()?;
+    let done = done.within(Duration::from_mins(1)).done()?;
     ensure!(done.stdout == "y\n" && done.stderr.is_empty(), "{done:?}");
     no_one_off_is_left(&app, Duration::from_secs(40))
 }

@@ -43,7 +43,10 @@ fn is_building(instance: &Instance, before: &BTreeSet<String>) -> Result<()> {
 fn ended_as_cancelled(app: &App<'_>, releases: u64) -> Result<()> {
     eventually(Duration::from_secs(20), || {
         let builds = app.json(&["builds", "--json"])?;
-        if builds[0]["status"] == "pending" { bail!("{builds}") } else { Ok(()) }
+        if builds[0]["status"] == "pending" {
+            bail!("{builds}")
+        }
+        Ok(())
     })?;
     let newest = app.json(&["builds:info", "--json"])?;
     ensure!(newest["status"] == "failed" && newest["failure"] == "the build was cancelled", "{newest}");

@@ -32,7 +32,7 @@ pub(crate) fn one_server_and_only_its_own_data() -> Result<()> {
     let own = std::fs::read_dir(instance.data_dir().join("git"))?.count() - 1;
     instance.kill("server")?;
     instance.api_answers()?;
-    eventually(Duration::from_secs(60), || if strays.iter().any(|path| path.exists()) { bail!("{strays:?}") } else { Ok(()) })?;
+    eventually(Duration::from_mins(1), || if strays.iter().any(|path| path.exists()) { bail!("{strays:?}") } else { Ok(()) })?;
     ensure!(std::fs::read_dir(instance.data_dir().join("git"))?.count() == own && dyno()? == before);
 
     let log = instance.landfall(&["audit", "-n", "20"]).ok()?.stdout;
@@ -74,7 +74,7 @@ pub(crate) fn builds_that_wait() -> Result<()> {
     // The command would wait for the build's end.
     let log = |id: &str| std::fs::read_to_string(instance.data_dir().join("builds").join(id).join("log")).unwrap_or_default();
     let source = instance.data_dir().join("builds").join(&builds[0]).join("source");
-    eventually(Duration::from_secs(60), || if source.is_dir() { Ok(()) } else { bail!("{} is not there", source.display()) })?;
+    eventually(Duration::from_mins(1), || if source.is_dir() { Ok(()) } else { bail!("{} is not there", source.display()) })?;
     // The newest first: what waits is cancelled while the first still runs.
     for id in builds.iter().rev() {
         let cancelled = instance.api_request("DELETE", &format!("/apps/patient/builds/{id}"), "")?;
@@ -87,7 +87,7 @@ pub(crate) fn builds_that_wait() -> Result<()> {
     id(&build(&good)?)?;
     app.answers(200)?;
     // Each goes when the rollout of its build has ended.
-    eventually(Duration::from_secs(60), || {
+    eventually(Duration::from_mins(1), || {
         let uploads = std::fs::read_dir(instance.data_dir().join("uploads"))?.flatten();
         let taken: Vec<_> = uploads.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "build")).collect();
         if taken.is_empty() { Ok(()) } else { bail!("{taken:?} were left by builds") }

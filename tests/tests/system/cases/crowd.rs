@@ -80,7 +80,7 @@ pub(crate) fn a_thousand_config_changes_at_once(instance: &Instance) -> Result<(
     ensure!(versions == (1..=last).collect(), "a gap or a repeat");
     ensure!(app.newest_release()? == (last, "succeeded".into()));
 
-    let ran = eventually(Duration::from_secs(60), || {
+    let ran = eventually(Duration::from_mins(1), || {
         let dynos = app.json(&["ps", "--json"])?;
         let dynos: Vec<_> = dynos.as_array().into_iter().flatten().collect();
         match dynos[..] {

@@ -61,7 +61,7 @@ pub(crate) fn killed_server_during_a_build() -> Result<()> {
     push.args(["push", "landfall", "main"]).current_dir(app.dir()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     instance.environment(&mut push);
     let mut push = push.spawn()?;
-    eventually(Duration::from_secs(60), || {
+    eventually(Duration::from_mins(1), || {
         let builds = app.json(&["builds", "--json"])?;
         if builds[0]["status"] == "pending" { Ok(()) } else { bail!("{builds}") }
     })?;
@@ -86,7 +86,7 @@ pub(crate) fn killed_shim_is_replaced() -> Result<()> {
     let shims = Run::new("pgrep", &["-f", &format!("landfall-shim.*{run}")]).ok()?.stdout;
     let shim: i32 = shims.lines().next().context("a shim")?.trim().parse()?;
     rustix::process::kill_process(rustix::process::Pid::from_raw(shim).context("a pid")?, rustix::process::Signal::KILL)?;
-    eventually(Duration::from_secs(60), || {
+    eventually(Duration::from_mins(1), || {
         ensure!(!std::path::Path::new(&format!("/proc/{shim}")).exists());
         ensure!(app.get("/")?.status == 200);
         Ok(())
@@ -130,7 +130,10 @@ fn a_request_that_hangs_in_the_database_is_answered(database: &mut Postgres, ins
         });
         let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
         eventually(Duration::from_secs(20), || {
-            if database.sql(waits).ok()?.stdout.trim() == "0" { bail!("nobody waits yet") } else { Ok(()) }
+            if database.sql(waits).ok()?.stdout.trim() == "0" {
+                bail!("nobody waits yet")
+            }
+            Ok(())
         })?;
         database.halt()?;
         let (answer, took) = asked.join().map_err(|_| anyhow::anyhow!("the client panicked"))??;
@@ -169,7 +172,7 @@ fn nothing_acknowledged_is_lost(database: &mut Postgres, instance: &Instance, ap
             })
             .collect();
         let more = |counter: &AtomicUsize, than: usize| {
-            eventually(Duration::from_secs(60), || if counter.load(Ordering::Relaxed) > than { Ok(()) } else { bail!("no answers come") })
+            eventually(Duration::from_mins(1), || if counter.load(Ordering::Relaxed) > than { Ok(()) } else { bail!("no answers come") })
         };
         let cut = (|| {
             more(&kept, 20)?;
@@ -196,7 +199,7 @@ fn nothing_acknowledged_is_lost(database: &mut Postgres, instance: &Instance, ap
     let newest = versions.last().copied().unwrap_or_default();
     let oldest = versions.first().copied().unwrap_or_default();
     ensure!(versions == (oldest..=newest).collect::<Vec<_>>() && (oldest == 1 || versions.len() == 1000), "a gap in {versions:?}");
-    eventually(Duration::from_secs(60), || {
+    eventually(Duration::from_mins(1), || {
         let dynos = app.json(&["ps", "--json"])?;
         let dynos: Vec<_> =
             dynos.as_array().into_iter().flatten().map(|dyno| (&dyno["state"], dyno["release"]["version"].as_u64())).collect();

@@ -155,9 +155,9 @@ pub(crate) fn what_ends_and_dies_on_a_full_disk_is_made_up_for() -> Result<()> {
     app.write("release.py", RELEASE)?.write("Procfile", "web: python app.py\nrelease: python release.py\n")?;
     app.write("app.py", HELLO.replace("Hello from Landfall", "third"))?.commit()?;
     std::thread::scope(|scope| -> Result<()> {
-        let push = scope.spawn(|| app.git(&["push", "landfall", "main"]).within(Duration::from_secs(300)).ok());
+        let push = scope.spawn(|| app.git(&["push", "landfall", "main"]).within(Duration::from_mins(5)).ok());
         let outputs = instance.data_dir().join("release-output");
-        let phase = eventually(Duration::from_secs(120), || {
+        let phase = eventually(Duration::from_mins(2), || {
             ensure!(!push.is_finished(), "the push ended too early");
             let said = Run::new("grep", &["-rl", "before the disk was full", &outputs.to_string_lossy()]).ok()?.stdout;
             ensure!(!said.is_empty(), "nothing was said");

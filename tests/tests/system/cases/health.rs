@@ -98,7 +98,10 @@ pub(crate) fn readiness_check_gates_requests(instance: &Instance) -> Result<()> 
     // With a second dyno, one that is not ready any more gets nothing, and comes back when it is.
     app.landfall(&["ps:scale", "web=2"]).ok()?;
     eventually(Duration::from_secs(40), || {
-        if app.log().contains("heroku[web.2]: State changed from starting to crashed") { bail!("{}", app.log()) } else { Ok(()) }
+        if app.log().contains("heroku[web.2]: State changed from starting to crashed") {
+            bail!("{}", app.log())
+        }
+        Ok(())
     })?;
     answer(&app, "/health", "503")?;
     let said = |words: &str| {
@@ -119,7 +122,10 @@ pub(crate) fn liveness_check_replaces_the_sick(instance: &Instance) -> Result<()
     answer(&app, "/live", "500")?;
     eventually(Duration::from_secs(30), || {
         let now = dyno(&app)?;
-        if now["id"] == before["id"] { bail!("still the sick one\n{}", app.log()) } else { Ok(()) }
+        if now["id"] == before["id"] {
+            bail!("still the sick one\n{}", app.log())
+        }
+        Ok(())
     })?;
     app.answers(200)?;
     let log = app.log();

@@ -45,7 +45,7 @@ pub(crate) fn a_gigabyte_in_a_push_is_refused_and_leaves_nothing() -> Result<()>
             app.git(&["config", "core.compression", "1"]).ok()?;
         }
         app.commit()?;
-        let push = app.git(&["push", "landfall", "main"]).within(Duration::from_secs(600)).fails()?;
+        let push = app.git(&["push", "landfall", "main"]).within(Duration::from_mins(10)).fails()?;
         for word in words {
             ensure!(push.stderr.contains(word), "{word:?} is not in:\n{}", push.stderr);
         }
@@ -109,7 +109,7 @@ pub(crate) fn tarballs_that_reach_out_are_refused_in_words(instance: &Instance) 
         ("[add('f%d' % n) for n in range(200001)]", "more than 200000 files"),
     ] {
         let build = tarball(instance, &app, entry)?;
-        eventually(Duration::from_secs(120), || {
+        eventually(Duration::from_mins(2), || {
             let status = instance.api_request("GET", &format!("/apps/smuggler/builds/{build}"), "")?;
             if status.body.contains("\"failed\"") { Ok(()) } else { bail!("{status:?}") }
         })?;

@@ -171,7 +171,7 @@ pub(crate) fn a_flood_of_one_app_is_nobody_elses_business() -> Result<()> {
         heard
     })?;
     let took = begun.elapsed();
-    let (shim_cpu, server_cpu) = (cpu(shim)? - cpu_before, cpu(server)? - server_before);
+    let (shim_cpu, server_cpu) = (cpu(shim)?.saturating_sub(cpu_before), cpu(server)?.saturating_sub(server_before));
     ensure!(heard.len() > 300, "only {} lines were heard", heard.len());
     ensure!(heard.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1), "lines of another app were lost or doubled");
     let worst = heard.iter().map(|(_, delay)| *delay).fold(0.0, f64::max);

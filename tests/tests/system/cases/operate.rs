@@ -22,7 +22,7 @@ fn up(app: &App<'_>) -> Result<Vec<String>> {
 }
 
 fn wait_up(app: &App<'_>, wanted: &[&str]) -> Result<()> {
-    eventually(Duration::from_secs(60), || {
+    eventually(Duration::from_mins(1), || {
         let names = up(app)?;
         if names == wanted { Ok(()) } else { bail!("up are {names:?}, wanted {wanted:?}\n{}", app.log()) }
     })
@@ -34,7 +34,7 @@ pub(crate) fn scale_restart_stop(instance: &Instance) -> Result<()> {
     app.landfall(&["ps:scale", "web=2", "worker=1"]).ok()?;
     wait_up(&app, &["web.1", "web.2", "worker.1"])?;
     app.landfall(&["ps:type", "web=standard-2x"]).ok()?;
-    eventually(Duration::from_secs(60), || {
+    eventually(Duration::from_mins(1), || {
         let dynos = app.json(&["ps", "--json"])?;
         let sizes: Vec<&Value> = dynos
             .as_array()
@@ -58,7 +58,7 @@ pub(crate) fn scale_restart_stop(instance: &Instance) -> Result<()> {
     };
     let before = id("worker.1")?;
     app.landfall(&["ps:restart", "worker.1"]).ok()?;
-    eventually(Duration::from_secs(60), || if id("worker.1")? == before { bail!("still the old one") } else { Ok(()) })?;
+    eventually(Duration::from_mins(1), || if id("worker.1")? == before { bail!("still the old one") } else { Ok(()) })?;
     app.landfall(&["ps:scale", "web=1", "worker-1"]).ok()?;
     wait_up(&app, &["web.1"])
 }
@@ -167,7 +167,7 @@ pub(crate) fn destroyed_apps_leave_nothing(instance: &Instance) -> Result<()> {
     let data = instance.data_dir();
     ensure!(data.join("git").join(format!("{id}.git")).exists() && data.join("logs").join(&id).exists());
     drop(app);
-    eventually(Duration::from_secs(60), || {
+    eventually(Duration::from_mins(1), || {
         for path in [data.join("git").join(format!("{id}.git")), data.join("logs").join(&id)] {
             ensure!(!path.exists(), "{} is still there", path.display());
         }

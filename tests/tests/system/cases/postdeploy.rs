@@ -115,7 +115,7 @@ pub(crate) fn is_begun_once_or_never() -> Result<()> {
             .commit()?;
         instance.arm(point, 3, &[])?;
         app.git(&["push", "landfall", "main"]).within(Duration::from_secs(100)).done()?;
-        eventually(Duration::from_secs(60), || if instance.died_at(point) { Ok(()) } else { bail!("nobody died at {point}") })?;
+        eventually(Duration::from_mins(1), || if instance.died_at(point) { Ok(()) } else { bail!("nobody died at {point}") })?;
         instance.api_answers()?;
         app.answers(200)?;
         match runs {

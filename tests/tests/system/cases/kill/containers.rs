@@ -60,7 +60,7 @@ fn push_and(instance: &Instance, app: &App<'_>, words: &str, below: &str, death:
     app.commit()?;
     std::thread::scope(|scope| {
         let push = scope.spawn(|| app.git(&["push", "landfall", "main"]).done());
-        let died = eventually(Duration::from_secs(60), || says(&instance.data_dir().join(below), words)).and_then(|()| death());
+        let died = eventually(Duration::from_mins(1), || says(&instance.data_dir().join(below), words)).and_then(|()| death());
         let pushed = push.join().map_err(|_| anyhow::anyhow!("the push failed"))?;
         died.with_context(|| format!("{pushed:?}"))?;
         pushed
@@ -71,9 +71,10 @@ fn says(dir: &Path, words: &str) -> Result<()> {
     for entry in std::fs::read_dir(dir)?.flatten() {
         let path = entry.path();
         let log = path.file_name().is_some_and(|name| name == "log") || path.extension().is_some_and(|extension| extension == "log");
-        let found = match path.is_dir() {
-            true => path.file_name().is_some_and(|name| name != "source") && says(&path, words).is_ok(),
-            false => log && std::fs::read_to_string(&path).is_ok_and(|text| text.contains(words)),
+        let found = if path.is_dir() {
+            path.file_name().is_some_and(|name| name != "source") && says(&path, words).is_ok()
+        } else {
+            log && std::fs::read_to_string(&path).is_ok_and(|text| text.contains(words))
         };
         if found {
             return Ok(());

@@ -179,7 +179,7 @@ impl<'a> Apps<'a> {
             Deed::Push | Deed::Sweep => self.pushed(&self.plain, seen),
             Deed::Phase => self.pushed(&self.phased, seen),
             Deed::Config | Deed::Scale => {
-                eventually(Duration::from_secs(60), || {
+                eventually(Duration::from_mins(1), || {
                     let again = self.attempt(deed)?;
                     ensure!(again.code == 0, "{again:?}");
                     Ok(())
@@ -219,7 +219,7 @@ impl<'a> Apps<'a> {
 
     /// Pushes until it is accepted; the words are served.
     fn pushed(&self, app: &App<'_>, seen: Seen) -> Result<&'static str> {
-        let again = eventually(Duration::from_secs(60), || app.git(&["push", "landfall", "main"]).ok())?;
+        let again = eventually(Duration::from_mins(1), || app.git(&["push", "landfall", "main"]).ok())?;
         let words = format!("round {}", self.round.get());
         app.answers_when(|answer| answer.body == words)?;
         released_once(app)?;

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// Everything below; looked at until it is so.
 pub(crate) fn settled(instance: &Instance, apps: &[&App<'_>]) -> Result<()> {
-    eventually(Duration::from_secs(60), || {
+    eventually(Duration::from_mins(1), || {
         // What needs no API first: it counts how often it is asked.
         nothing_is_half_done(instance)?;
         let mut dynos = BTreeSet::new();
