@@ -20,6 +20,7 @@ mod observed;
 mod plan;
 mod postdeploy;
 mod release_phase;
+mod script;
 mod start;
 mod step;
 mod web;

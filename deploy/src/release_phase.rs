@@ -4,40 +4,18 @@ use std::time::Duration;
 
 use landfall_model::ReleaseStatus;
 
-use crate::{ContainerKind, Desired, Observed, Plan, State, Step, StopReason};
+use crate::script::Script;
+use crate::{ContainerKind, Desired, Observed, Plan, Step, StopReason};
 
 /// Runs the pending release's phase, records its end, and stops phases nobody waits for.
 pub(crate) fn plan(desired: &Desired, observed: &Observed, now: Duration, plan: &mut Plan) {
-    let pending = desired.pending.filter(|_| !desired.destroyed);
-    let mut runs = false;
-    for container in observed.containers.iter().filter(|container| container.kind == ContainerKind::Release) {
-        let wanted = pending == Some(container.release);
-        runs |= wanted;
-        let stop = |reason: StopReason| Step::StopDyno {
-            key: container.key.clone(),
-            dyno: container.dyno.clone(),
-            reason,
-            grace: desired.settings.stop_grace,
-            crash: None,
-        };
-        match &container.state {
-            State::Starting | State::Ready if !wanted => plan.push(stop(StopReason::Requested)),
-            State::Starting | State::Ready => {
-                let deadline = container.started_at + desired.settings.release_timeout;
-                if now < deadline {
-                    plan.wake(deadline);
-                } else {
-                    plan.push(stop(StopReason::ReleaseTimeout));
-                }
-            }
-            State::Exited { code, reason, .. } if wanted => {
-                let status = if *code == 0 && reason.is_none() { ReleaseStatus::Succeeded } else { ReleaseStatus::Failed };
-                plan.push(Step::FinishRelease { version: container.release, status });
-            }
-            State::Stopping { .. } | State::Exited { .. } => {}
-        }
-    }
-    if let Some(version) = pending.filter(|_| !runs) {
+    let wanted = desired.pending.filter(|_| !desired.destroyed);
+    let script = Script { kind: ContainerKind::Release, wanted, late: StopReason::ReleaseTimeout };
+    let found = script.follow(desired, observed, now, plan, |version, code, reason| {
+        let status = if code == 0 && reason.is_none() { ReleaseStatus::Succeeded } else { ReleaseStatus::Failed };
+        Step::FinishRelease { version, status }
+    });
+    if let Some(version) = wanted.filter(|_| !found) {
         plan.push(Step::RunReleasePhase { version });
     }
 }
