@@ -142,6 +142,11 @@ impl Memory {
         self.seen.insert(key, Seen::new(labels, now));
     }
 
+    /// Whether a container is wanted still: it was not told to stop, nor did it come, end and go already.
+    pub(crate) fn counts_on(&self, key: &ContainerKey) -> bool {
+        self.seen.get(key).is_some_and(|seen| seen.stopping.is_none())
+    }
+
     /// Writes down why the dynos of a release do not come up.
     pub(crate) fn failed(&mut self, failure: Failure) {
         if self.failures.len() == FAILURES {
@@ -338,6 +343,23 @@ mod tests {
         let seen = memory.seen.values().next().unwrap();
         assert_eq!(seen.changed_at.as_millisecond().cast_unsigned(), an_hour_ago);
         assert_eq!(memory.releases(), [ReleaseVersion(3)].into());
+    }
+
+    #[test]
+    fn nobody_counts_on_a_start_that_was_stopped_and_is_gone() {
+        let clock = Clock::new();
+        let starting = info(ContainerState::Starting, clock.unix_ms(clock.now()));
+        let (key, labels) = (ContainerKey("d-1".into()), Labels::read(&starting).unwrap());
+        let mut memory = Memory::default();
+        memory.expect(key.clone(), labels, clock.now());
+        memory.observe(&[], RouterView::Away, &desired(), &clock);
+        assert!(memory.counts_on(&key), "it is not there yet");
+        memory.observe(std::slice::from_ref(&starting), RouterView::Away, &desired(), &clock);
+        assert!(memory.counts_on(&key));
+        memory.seen.get_mut(&key).unwrap().stopping = Some(Stopping { since: clock.now(), grace: Duration::ZERO, reason: None });
+        assert!(!memory.counts_on(&key));
+        memory.observe(&[], RouterView::Away, &desired(), &clock);
+        assert!(!memory.counts_on(&key), "the answer to its start comes last");
     }
 
     #[test]

@@ -116,7 +116,7 @@ fn start(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredApp, mut la
                 shared.cache.insert(info);
             }
             // Something newer took its place while it started: that it did not come to run is as wanted.
-            Err(NotStarted::Refused(why)) if handle.is_stopping(&key) => {
+            Err(NotStarted::Refused(why)) if !handle.memory().counts_on(&key) => {
                 tracing::debug!(app.id = %handle.app, dyno.name = %labels.dyno, error = why, "a dyno was stopped while it started");
                 handle.forget(&key);
             }
@@ -259,10 +259,6 @@ impl AppHandle {
             memory.held.insert(key.clone());
         }
         true
-    }
-
-    fn is_stopping(&self, key: &ContainerKey) -> bool {
-        self.memory().seen.get(key).is_some_and(|seen| seen.stopping.is_some())
     }
 
     /// It could not be started.
