@@ -40,7 +40,11 @@ pub async fn run(agent: &Agent, id: ContainerId, image: &str, args: Vec<String>)
 
 async fn follow(agent: &Agent, id: &ContainerId) -> Result<i32, ClientError> {
     let mut attached = agent.attach(id).await?;
-    attached.input.close().await?;
+    match attached.input.close().await {
+        // It has ended already; what it said is still there.
+        Err(ClientError::Talk(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+        closed => closed?,
+    }
     loop {
         match attached.output.next().await? {
             Output::Stdout(bytes) => std::io::stdout().write_all(&bytes).map_err(ClientError::Talk)?,
