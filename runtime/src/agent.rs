@@ -89,7 +89,7 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<()>
         config,
     });
     let config = core.config.clone();
-    blocking(move || crate::net::set_up(&config, &adopt::addresses(&config))).await?;
+    blocking(move || crate::net::set_up(&config, &adopt::places(&config))).await?;
     adopt::all(&core).await?;
     core.tasks.spawn(watch::run(core.clone()));
     let core_of_task = core.clone();

@@ -12,23 +12,31 @@ use crate::fault::{Doing as _, Result};
 
 pub(crate) use link::{host_link, host_links, join, remove_leftovers, remove_link};
 
-/// Makes the bridge and the rules, or brings what is there up to date. Safe to repeat while containers, which have these addresses, run.
-pub(crate) fn set_up(config: &AgentConfig, containers: &[Ipv4Addr]) -> Result<()> {
+/// A container's place in the network.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) address: Ipv4Addr,
+    /// The only port others may come in by.
+    pub(crate) port: Option<u16>,
+}
+
+/// Makes the bridge and the rules, or brings what is there up to date. Safe to repeat while containers, which have these places, run.
+pub(crate) fn set_up(config: &AgentConfig, containers: &[Place]) -> Result<()> {
     link::make_bridge(&config.bridge, config.gateway(), config.subnet.prefix)?;
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").doing("switching on IPv4 forwarding")?;
     let _no_ipv6 = std::fs::write(format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", config.bridge), "1");
     nft::apply(&nft::rules(config, resolver::host_resolver(), containers))
 }
 
-/// Lets a container send from its address. To be done before it runs.
-pub(crate) fn admit(config: &AgentConfig, address: Ipv4Addr) -> Result<()> {
-    nft::apply(&nft::sender(&config.nft_table, address, true))
+/// Lets a container send from its address, and the host come in by its port. To be done before it runs.
+pub(crate) fn admit(config: &AgentConfig, place: Place) -> Result<()> {
+    nft::apply(&nft::admission(&config.nft_table, place, true))
 }
 
-/// The address is nobody's any more. Nothing there is no error.
-pub(crate) fn dismiss(config: &AgentConfig, address: Ipv4Addr) -> Result<()> {
-    let rules = nft::apply(&nft::sender(&config.nft_table, address, false));
-    link::forget(&config.bridge, address).and(rules)
+/// The place is nobody's any more. Nothing there is no error.
+pub(crate) fn dismiss(config: &AgentConfig, place: Place) -> Result<()> {
+    let rules = nft::apply(&nft::admission(&config.nft_table, place, false));
+    link::forget(&config.bridge, place.address).and(rules)
 }
 
 /// Can this kernel make what containers need? Tried and taken back, in a network namespace of its own.

@@ -15,10 +15,10 @@ use crate::disk::remove_tree;
 use crate::fault::{Doing as _, Result, blocking};
 use crate::{net, uptime_ms};
 
-/// The addresses of containers that an earlier agent left.
-pub(super) fn addresses(config: &AgentConfig) -> Vec<std::net::Ipv4Addr> {
+/// The places in the network of containers that an earlier agent left.
+pub(super) fn places(config: &AgentConfig) -> Vec<net::Place> {
     let dirs = std::fs::read_dir(config.run_dir.join("agent/containers")).into_iter().flatten().flatten();
-    dirs.filter_map(|dir| Record::read(&dir.path())?.info.ip).collect()
+    dirs.filter_map(|dir| Record::read(&dir.path())?.place()).collect()
 }
 
 /// Looks at every directory of a container, then at links of none.

@@ -122,7 +122,8 @@ async fn create(core: &Arc<Core>, record: &Record, plan: Plan) -> Result<()> {
     failpoint("agent.start.described");
     // Both at once: neither needs the other, and each is a process to wait for.
     let config = core.config.clone();
-    let (launched, admitted) = tokio::join!(shim::launch(&core.config, &config_file), blocking(move || net::admit(&config, ip)));
+    let place = net::Place { address: ip, port: record.port };
+    let (launched, admitted) = tokio::join!(shim::launch(&core.config, &config_file), blocking(move || net::admit(&config, place)));
     let launched = launched?;
     admitted?;
     failpoint("agent.start.created");
@@ -195,11 +196,11 @@ pub(super) async fn discard(core: &Arc<Core>, id: &ContainerId) -> Result<()> {
     failpoint("agent.remove.ended");
     let (run, data) = (core.config.container_run_dir(id.as_str()), core.config.container_data_dir(id.as_str()));
     let (config, link) = (core.config.clone(), net::host_link(&core.config.bridge, id.as_str()));
-    let address = core.registry.get(id).and_then(|record| record.info.ip);
+    let place = core.registry.get(id).and_then(|record| record.place());
     let removed = blocking(move || {
         net::remove_link(&link)?;
         failpoint("agent.remove.link-gone");
-        address.map_or(Ok(()), |address| net::dismiss(&config, address))?;
+        place.map_or(Ok(()), |place| net::dismiss(&config, place))?;
         remove_tree(&data)?;
         failpoint("agent.remove.root-gone");
         remove_tree(&run)

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use landfall_runtime_wire::{ContainerInfo, ExitStatus, Limits};
 
 use crate::fault::{Doing as _, Result};
+use crate::net::Place;
 
 /// One container, as written to its run directory.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -14,7 +15,7 @@ pub(super) struct Record {
     pub(super) info: ContainerInfo,
     /// Manifest digest.
     pub(super) image: String,
-    /// The port that means "ready".
+    /// The port that means "ready", and the only way in from the host.
     pub(super) port: Option<u16>,
     /// Builds are nobody's after their agent died.
     pub(super) build: bool,
@@ -24,6 +25,11 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// Its place in the network, once it has an address.
+    pub(super) fn place(&self) -> Option<Place> {
+        Some(Place { address: self.info.ip?, port: self.port })
+    }
+
     /// Replaces it as a whole: an agent killed meanwhile leaves the one or the other.
     pub(super) fn write(&self, dir: &Path) -> Result<()> {
         let doing = "writing a container's record";

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use landfall_runtime_wire::agent::FaultCode;
 use serde_json::{Value, json};
 
+use super::Place;
 use crate::config::{AgentConfig, Subnet};
 use crate::fault::{Doing as _, Result, fault, fault_hint};
 
@@ -27,25 +28,31 @@ const PRIVATE: [(&str, u8); 9] = [
 
 /// The set of those who may send: hardware and IPv4 address of each container.
 const SENDERS: &str = "senders";
+/// The set of ways in: IPv4 address and port of each container that is given a port.
+const DOORS: &str = "doors";
 
 /// Everything, replacing what was there. `containers`: those that are there already.
-pub(super) fn rules(config: &AgentConfig, resolver: Option<Ipv4Addr>, containers: &[Ipv4Addr]) -> Value {
+pub(super) fn rules(config: &AgentConfig, resolver: Option<Ipv4Addr>, containers: &[Place]) -> Value {
     let table = config.nft_table.as_str();
     let bridge = config.bridge.as_str();
     let subnet = prefix(&config.subnet.address.to_string(), config.subnet.prefix);
     let mut all = removal_list(table);
     all.push(json!({ "add": { "table": { "family": "inet", "name": table } } }));
-    let elements: Vec<Value> = containers.iter().map(|address| pair(*address)).collect();
-    let mut senders = json!({ "family": "inet", "table": table, "name": SENDERS, "type": ["ether_addr", "ipv4_addr"] });
-    if !elements.is_empty() {
-        senders["elem"] = json!(elements);
+    let senders = containers.iter().map(|place| sender(place.address)).collect::<Vec<_>>();
+    let doors = containers.iter().filter_map(|place| door(*place)).collect::<Vec<_>>();
+    for (name, kind, elements) in [(SENDERS, ["ether_addr", "ipv4_addr"], senders), (DOORS, ["ipv4_addr", "inet_service"], doors)] {
+        let mut set = json!({ "family": "inet", "table": table, "name": name, "type": kind });
+        if !elements.is_empty() {
+            set["elem"] = json!(elements);
+        }
+        all.push(json!({ "add": { "set": set } }));
     }
-    all.push(json!({ "add": { "set": senders } }));
     for (name, kind, hook, priority) in [
         ("spoofed", "filter", "prerouting", -300),
         ("dns", "nat", "prerouting", -100),
         ("masquerade", "nat", "postrouting", 100),
         ("to_host", "filter", "input", 0),
+        ("from_host", "filter", "output", 0),
         ("through", "filter", "forward", 0),
     ] {
         all.push(json!({ "add": { "chain": {
@@ -72,8 +79,8 @@ pub(super) fn rules(config: &AgentConfig, resolver: Option<Ipv4Addr>, containers
     rule("masquerade", json!([from_subnet, outwards, { "masquerade": null }]));
 
     // A port takes frames of one hardware address only (see `link::join`); here it gets its IPv4 address. There is no IPv6.
-    let sender = json!({ "concat": [
-        { "payload": { "protocol": "ether", "field": "saddr" } }, { "payload": { "protocol": "ip", "field": "saddr" } } ] });
+    let fields = |fields: [(&str, &str); 2]| json!({ "concat": fields.map(|(protocol, field)| json!({ "payload": { "protocol": protocol, "field": field } })) });
+    let sender = fields([("ether", "saddr"), ("ip", "saddr")]);
     let unknown = json!({ "match": { "op": "!=", "left": sender, "right": format!("@{SENDERS}") } });
     rule("spoofed", json!([from_container, unknown, { "drop": null }]));
     rule("spoofed", json!([from_container, equal(json!({ "meta": { "key": "nfproto" } }), json!("ipv6")), { "drop": null }]));
@@ -81,6 +88,13 @@ pub(super) fn rules(config: &AgentConfig, resolver: Option<Ipv4Addr>, containers
     rule("to_host", json!([from_container, known, { "accept": null }]));
     rule("to_host", json!([from_container, redirected, { "accept": null }]));
     rule("to_host", json!([from_container, { "drop": null }]));
+
+    // From this machine there is one way in, and only for router and health checks (and root, who has others).
+    let ours = equal(json!({ "meta": { "key": "skuid" } }), json!({ "set": [0, config.server_uid] }));
+    let by_the_door = equal(fields([("ip", "daddr"), ("tcp", "dport")]), json!(format!("@{DOORS}")));
+    rule("from_host", json!([to_container, known, { "accept": null }]));
+    rule("from_host", json!([to_container, ours, by_the_door, { "accept": null }]));
+    rule("from_host", json!([to_container, { "drop": null }]));
 
     rule("through", json!([from_container, to_container, { "drop": null }]));
     rule("through", json!([from_container, known, { "accept": null }]));
@@ -97,15 +111,24 @@ pub(super) fn rules(config: &AgentConfig, resolver: Option<Ipv4Addr>, containers
     json!({ "nftables": all })
 }
 
-/// A container may send from now on, or no more. Both may be repeated.
-pub(super) fn sender(table: &str, address: Ipv4Addr, may: bool) -> Value {
-    let element = json!({ "element": { "family": "inet", "table": table, "name": SENDERS, "elem": [pair(address)] } });
-    // Adding first makes deleting safe when there is none.
-    if may { json!({ "nftables": [{ "add": element }] }) } else { json!({ "nftables": [{ "add": element }, { "delete": element }] }) }
+/// A container may send and be reached from now on, or no more. Both may be repeated.
+pub(super) fn admission(table: &str, place: Place, may: bool) -> Value {
+    let sets = [(SENDERS, Some(sender(place.address))), (DOORS, door(place))];
+    let changes = sets.into_iter().filter_map(|(set, element)| {
+        let element = json!({ "element": { "family": "inet", "table": table, "name": set, "elem": [element?] } });
+        // Adding first makes deleting safe when there is none.
+        Some(if may { vec![json!({ "add": element })] } else { vec![json!({ "add": element }), json!({ "delete": element })] })
+    });
+    json!({ "nftables": changes.flatten().collect::<Vec<_>>() })
 }
 
-fn pair(address: Ipv4Addr) -> Value {
-    json!({ "concat": [hex::encode(super::link::mac(address)).as_bytes().chunks(2).map(String::from_utf8_lossy).collect::<Vec<_>>().join(":"), address.to_string()] })
+fn sender(address: Ipv4Addr) -> Value {
+    let hardware = super::link::mac(address).map(|byte| format!("{byte:02x}")).join(":");
+    json!({ "concat": [hardware, address.to_string()] })
+}
+
+fn door(place: Place) -> Option<Value> {
+    place.port.map(|port| json!({ "concat": [place.address.to_string(), port] }))
 }
 
 /// Only the removal.

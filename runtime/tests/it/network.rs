@@ -12,7 +12,7 @@ async fn the_host_reaches_dynos_and_dynos_reach_neither_each_other_nor_the_host(
     let instance = Instance::new().await;
     let mut addresses = Vec::new();
     for id in ["a", "b"] {
-        let mut spec = instance.spec(id, &["sh", "-c", "echo works > /app/x; exec httpd -f -p 8000 -h /app"]);
+        let mut spec = instance.spec(id, &["sh", "-c", "echo works > /app/x; httpd -p 8001 -h /app; exec httpd -f -p 8000 -h /app"]);
         spec.port = Some(8000);
         addresses.push(instance.agent.start(spec).await.unwrap().ip.unwrap());
         instance.reach(id, |state| *state == ContainerState::Ready).await;
@@ -24,7 +24,19 @@ async fn the_host_reaches_dynos_and_dynos_reach_neither_each_other_nor_the_host(
         stream.read_to_string(&mut text).unwrap();
         assert!(text.contains("works"), "{text}");
     }
-    assert!(reaches(&instance, "a", &format!("{}:8000", addresses[0]), 20).await, "the tool works");
+    for port in [8000, 8001] {
+        assert!(reaches(&instance, "a", &format!("{}:{port}", addresses[0]), 20).await, "the tool works");
+    }
+    for address in &addresses {
+        let comes_in = |user: &str| {
+            let program = format!("import socket; socket.create_connection(('{address}', 8000), 1)");
+            let args = [&format!("--reuid={user}"), "--clear-groups", "/usr/bin/python3", "-c", &program];
+            std::process::Command::new("setpriv").args(args).output().unwrap().status.success()
+        };
+        assert!(comes_in("0") && !comes_in("4242"), "an account of the host that is not the router's");
+        let other = std::net::TcpStream::connect_timeout(&(*address, 8001).into(), Duration::from_secs(1));
+        assert!(other.is_err(), "the host came in by another port than the one that was given");
+    }
     assert!(!reaches(&instance, "a", &format!("{}:8000", addresses[1]), 2).await, "dyno reached dyno");
 
     // The bridge has this address, and something listens on it: a dyno must not get there.
