@@ -105,15 +105,14 @@ pub(crate) fn survives_a_killed_server_and_never_runs_twice() -> Result<()> {
 /// The server dies around the moment in which the script is written down as begun: before it, the script runs; after it, its owner is asked.
 pub(crate) fn is_begun_once_or_never() -> Result<()> {
     let instance = Instance::start(&Options::default())?;
-    // In a first push the first change of the records is the build, the second the release, the third the first deploy.
-    for (name, point, runs) in [("before", "server.change.before-commit", 1), ("after", "server.change.committed", 0)] {
+    for (name, point, runs) in [("before", "server.first-deploy.before", 1), ("after", "server.first-deploy.recorded", 0)] {
         let app = App::create(&instance, name)?;
         app.write("app.py", HELLO)?
             .write("Procfile", "web: python app.py\n")?
             .write("requirements.txt", "")?
             .write("app.json", r#"{"scripts": {"postdeploy": "echo it ran"}}"#)?
             .commit()?;
-        instance.arm(point, 3, &[])?;
+        instance.arm(point, 1, &[])?;
         app.git(&["push", "landfall", "main"]).within(Duration::from_secs(100)).done()?;
         eventually(Duration::from_mins(1), || if instance.died_at(point) { Ok(()) } else { bail!("nobody died at {point}") })?;
         instance.api_answers()?;
