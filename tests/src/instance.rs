@@ -62,11 +62,8 @@ impl Instance {
         if let Some(mib) = options.disk_mib {
             instance.volume = Some(Volume::mount(&instance.dir.join("disk.img"), &instance.data_dir(), mib)?);
         }
-        let data_dir = instance.data_dir();
-        match &mut instance.volume {
-            _ if options.without_stack => {}
-            Some(volume) => stack::bind_into(&data_dir, volume)?,
-            None => stack::copy_into(&data_dir)?,
+        if !options.without_stack {
+            stack::link_into(&instance.data_dir())?;
         }
         let up = instance.landfall(&["up"]).with(|command| {
             command.envs(options.env.iter().cloned()).env(landfall_failpoint::DIRECTORY, instance.failpoints());

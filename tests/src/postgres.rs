@@ -15,6 +15,8 @@ pub struct Postgres {
     bin: PathBuf,
     dir: TempDir,
     uid: u32,
+    /// Databases made so far, beside the first.
+    made: u32,
     server: Option<Child>,
 }
 
@@ -26,7 +28,7 @@ impl Postgres {
         let uid = Run::new("id", &["-u", "postgres"]).ok()?.stdout.trim().parse()?;
         let dir = TempDir::new()?;
         std::os::unix::fs::chown(dir.path(), Some(uid), None)?;
-        let mut cluster = Self { bin, dir, uid, server: None };
+        let mut cluster = Self { bin, dir, uid, made: 0, server: None };
         let data = cluster.data();
         Run::new(
             cluster.bin.join("initdb"),
@@ -56,6 +58,14 @@ impl Postgres {
     /// The address for `store.url`.
     pub fn url(&self) -> String {
         format!("postgres://landfall@localhost/landfall?host={}", self.socket_dir())
+    }
+
+    /// Makes another, empty database; its address for `store.url`.
+    pub fn database(&mut self) -> Result<String> {
+        self.made += 1;
+        let name = format!("landfall{}", self.made);
+        Run::new(self.bin.join("createdb"), &["-h", &self.socket_dir(), "-U", "landfall", &name]).ok()?;
+        Ok(format!("postgres://landfall@localhost/{name}?host={}", self.socket_dir()))
     }
 
     /// `psql` with some SQL, to be run.

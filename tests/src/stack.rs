@@ -1,4 +1,4 @@
-//! The base images every instance needs, made once and shared as hard links: layers are never written to.
+//! The base images every instance needs, made once and shared by all of them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,6 @@ use anyhow::Result;
 
 use crate::instance::{self, Instance, Options};
 use crate::run::Run;
-use crate::volume::Volume;
 
 static MAKING: Mutex<()> = Mutex::new(());
 
@@ -17,24 +16,17 @@ fn cache() -> Result<PathBuf> {
     Ok(instance::root()?.with_file_name("landfall-stack-1"))
 }
 
-/// Puts the base images into a fresh data folder.
-pub fn copy_into(data_dir: &Path) -> Result<()> {
-    make()?;
-    fs::create_dir_all(data_dir.join("agent"))?;
-    let (from, to) = (cache()?.join("images"), data_dir.join("agent/images"));
-    copy(&from, &to)
-}
-
-/// Shows the base images in a data folder that is a small file system of its own: their layers stay where they are.
-pub fn bind_into(data_dir: &Path, volume: &mut Volume) -> Result<()> {
+/// Puts the base images into a fresh data folder. Their layers stay where they are, behind links: nobody writes to a layer, and a hard link
+/// would change each file's inode, which the next start of another instance would have to look into (ADR 21).
+pub fn link_into(data_dir: &Path) -> Result<()> {
     make()?;
     let (from, to) = (cache()?.join("images"), data_dir.join("agent/images"));
-    fs::create_dir_all(&to)?;
+    fs::create_dir_all(to.join("layers"))?;
     for entry in fs::read_dir(&from)?.flatten().filter(|entry| entry.file_name() != "layers") {
         Run::new("cp", &["-a", "--", &entry.path().to_string_lossy(), &to.to_string_lossy()]).ok()?;
     }
     for layer in fs::read_dir(from.join("layers"))?.flatten() {
-        volume.bind(&layer.path(), &to.join("layers").join(layer.file_name()))?;
+        std::os::unix::fs::symlink(layer.path(), to.join("layers").join(layer.file_name()))?;
     }
     Ok(())
 }

@@ -2,6 +2,8 @@
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -11,28 +13,19 @@ use crate::run::Run;
 pub struct Volume {
     image: PathBuf,
     at: PathBuf,
-    binds: Vec<PathBuf>,
 }
 
 impl Volume {
     /// An ext4 of `mib` MiB at `at`, its blocks in the file `image`.
     pub fn mount(image: &Path, at: &Path, mib: u64) -> Result<Self> {
         fs::File::create(image)?.set_len(mib << 20)?;
-        let volume = Self { image: image.to_owned(), at: at.to_owned(), binds: Vec::new() };
+        let volume = Self { image: image.to_owned(), at: at.to_owned() };
         fs::create_dir_all(at)?;
         let path = |path: &Path| path.to_string_lossy().into_owned();
         // No reserve for root: what runs as root shall find it as full as everybody else.
         Run::new("mkfs.ext4", &["-q", "-F", "-m", "0", "--", &path(image)]).ok()?;
         Run::new("mount", &["-o", "loop", "--", &path(image), &path(at)]).ok().context("mounting through a loop device")?;
         Ok(volume)
-    }
-
-    /// Shows a directory of another file system at a place in this one.
-    pub fn bind(&mut self, from: &Path, to: &Path) -> Result<()> {
-        fs::create_dir_all(to)?;
-        Run::new("mount", &["--bind", "--", &from.to_string_lossy(), &to.to_string_lossy()]).ok()?;
-        self.binds.push(to.to_owned());
-        Ok(())
     }
 
     /// Takes every block there is; once more to take what was freed since.
@@ -49,6 +42,27 @@ impl Volume {
             }
         }
         Ok(())
+    }
+
+    /// Does something while every block that comes free is taken at once; afterwards all is given back.
+    pub fn kept_full<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.fill()?;
+        let done = AtomicBool::new(false);
+        let outcome = std::thread::scope(|scope| {
+            let filler = scope.spawn(|| -> Result<()> {
+                while !done.load(Ordering::Relaxed) {
+                    self.fill()?;
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Ok(())
+            });
+            let outcome = work();
+            done.store(true, Ordering::Relaxed);
+            filler.join().map_err(|_| anyhow::anyhow!("filling panicked"))??;
+            outcome
+        });
+        self.free()?;
+        outcome
     }
 
     /// Gives all of it back.
@@ -69,10 +83,8 @@ impl Volume {
 
 impl Drop for Volume {
     fn drop(&mut self) {
-        for mount in self.binds.iter().rev().chain([&self.at]) {
-            // Lazily: whatever a failed test left running keeps nothing else from being cleaned up.
-            let _gone = Run::new("umount", &["--lazy", &mount.to_string_lossy()]).done();
-        }
+        // Lazily: whatever a failed test left running keeps nothing else from being cleaned up.
+        let _gone = Run::new("umount", &["--lazy", &self.at.to_string_lossy()]).done();
         let _gone = fs::remove_file(&self.image);
     }
 }

@@ -1,74 +1,73 @@
-//! Whole-system tests: one binary, one Landfall on SQLite and one on PostgreSQL for most of them, one for the languages, their own for those
-//! that break things.
+//! Whole-system tests: one binary, and a Landfall of its own for each of them, on SQLite or on PostgreSQL.
 
 mod cases;
 
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::{Result, ensure};
 use landfall_tests::postgres::Postgres;
 use landfall_tests::{Instance, Options};
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// Lazily started, shared by the tests of one database, dropped before the program ends.
-struct Shared {
-    postgres: bool,
-    set: &'static [(&'static str, &'static str)],
-    running: Mutex<Option<(Arc<Instance>, Option<Postgres>)>>,
+/// The PostgreSQL of every test that wants one: started by the first, a database for each.
+#[derive(Default)]
+struct Databases(Mutex<Option<Postgres>>);
+
+impl Databases {
+    /// The address of a new, empty one.
+    fn make(&self) -> Result<String> {
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.is_none() {
+            *running = Some(Postgres::start()?);
+        }
+        running.as_mut().map_or_else(|| unreachable!("it was started above"), Postgres::database)
+    }
+
+    fn stop(&self) {
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
 }
 
-impl Shared {
-    fn instance(&self) -> anyhow::Result<Arc<Instance>> {
-        let mut running = self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((instance, _)) = &*running {
-            return Ok(Arc::clone(instance));
-        }
-        let database = self.postgres.then(Postgres::start).transpose()?;
-        let url = database.iter().map(|database| ("store.url".to_owned(), database.url()));
-        let set = url.chain(self.set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))).collect();
-        let instance = Arc::new(Instance::start(&Options { set, ..Options::default() })?);
-        *running = Some((Arc::clone(&instance), database));
-        Ok(instance)
-    }
+/// Runs a test on a Landfall of its own, which must leave nothing on the machine, whatever the test did to it.
+fn on_its_own(set: &[(&str, &str)], database: Option<String>, test: fn(&Instance) -> Result<()>) -> Result<()> {
+    let url = database.map(|url| ("store.url".to_owned(), url));
+    let set = url.into_iter().chain(set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))).collect();
+    let instance = Instance::start(&Options { set, ..Options::default() })?;
+    test(&instance)?;
+    instance.landfall(&["down"]).ok()?;
+    let traces = instance.traces()?;
+    ensure!(traces.is_empty(), "left behind: {traces:?}");
+    Ok(())
 }
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Two cores: more at once only makes every deadline harder to keep.
     arguments.test_threads.get_or_insert(2);
-    // The languages' builds are slow beside the others', and no database makes a difference to them.
+    let databases = Arc::new(Databases::default());
+    // No database makes a difference to languages and terminals.
     let groups = [
-        ("sqlite", false, &[][..], cases::SHARED),
-        ("postgres", true, &[], cases::SHARED),
+        ("sqlite", false, &[][..], cases::EVERYDAY),
+        ("postgres", true, &[], cases::EVERYDAY),
         ("languages", false, &[], cases::LANGUAGES),
         ("hasty", false, cases::HASTE, cases::HASTY),
     ];
-    let shared = groups.map(|(name, postgres, set, cases)| (name, Arc::new(Shared { postgres, set, running: Mutex::new(None) }), cases));
+    let failed = |error: anyhow::Error| Failed::from(format!("{error:#}"));
     let mut trials = Vec::new();
-    for (group, shared, cases) in &shared {
-        for (name, test) in *cases {
-            let shared = Arc::clone(shared);
+    for (group, postgres, set, cases) in groups {
+        for (name, test) in cases {
+            let databases = Arc::clone(&databases);
             trials.push(Trial::test(format!("{group}::{name}"), move || {
-                let instance = shared.instance().map_err(|error| Failed::from(format!("{error:#}")))?;
-                test(&instance).map_err(|error| Failed::from(format!("{error:#}")))
+                let database = postgres.then(|| databases.make()).transpose().map_err(failed)?;
+                on_its_own(set, database, *test).map_err(failed)
             }));
         }
     }
     for (name, test) in cases::OWN {
-        trials.push(Trial::test(format!("own::{name}"), move || test().map_err(|error| Failed::from(format!("{error:#}")))));
+        trials.push(Trial::test(format!("own::{name}"), move || test().map_err(failed)));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
-    let mut code = conclusion.exit_code();
-    for (name, shared, _) in shared {
-        let Some((instance, database)) = shared.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() else { continue };
-        let down = instance.landfall(&["down"]).ok();
-        let traces = instance.traces();
-        if !matches!((&down, &traces), (Ok(_), Ok(traces)) if traces.is_empty()) {
-            eprintln!("the {name} instance left something behind: {down:?} {traces:?}");
-            code = ExitCode::FAILURE;
-        }
-        drop(instance);
-        drop(database);
-    }
-    code
+    databases.stop();
+    conclusion.exit_code()
 }

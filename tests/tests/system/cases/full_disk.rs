@@ -151,6 +151,7 @@ for number in range(500):
 pub(crate) fn what_ends_and_dies_on_a_full_disk_is_made_up_for() -> Result<()> {
     let instance = instance()?;
     let app = App::hello(&instance, "strained")?;
+    let filler = App::create(&instance, "filler")?;
     let disk = instance.volume()?;
     app.write("release.py", RELEASE)?.write("Procfile", "web: python app.py\nrelease: python release.py\n")?;
     app.write("app.py", HELLO.replace("Hello from Landfall", "third"))?.commit()?;
@@ -163,24 +164,31 @@ pub(crate) fn what_ends_and_dies_on_a_full_disk_is_made_up_for() -> Result<()> {
             ensure!(!said.is_empty(), "nothing was said");
             instance.inside("release.py")?.first().copied().context("no release phase runs")
         })?;
-        disk.fill()?;
         let signal = |pid, signal| {
             rustix::process::kill_process(rustix::process::Pid::from_raw(pid).context("a pid")?, signal).map_err(anyhow::Error::from)
         };
-        // Its output has no room, its end cannot be recorded, and the dyno that dies now cannot be started again.
-        signal(phase, rustix::process::Signal::USR1)?;
-        for pid in instance.inside("app.py")? {
-            signal(pid, rustix::process::Signal::KILL)?;
-        }
-        eventually(Duration::from_secs(30), || if instance.inside("release.py")?.is_empty() { Ok(()) } else { bail!("it still runs") })?;
-        eventually(Duration::from_secs(30), || {
-            let answer = app.get("/")?;
-            let log = app.log();
-            ensure!(answer.status == 503 && log.contains("could not be started") && log.contains("disk is full"), "{answer:?}\n{log}");
-            Ok(())
+        disk.kept_full(|| {
+            // The database has no room inside its own files any more, either.
+            refused_config(&instance, &filler)?;
+            // Its output has no room, its end cannot be recorded, and the dyno that dies now cannot be started again.
+            signal(phase, rustix::process::Signal::USR1)?;
+            for pid in instance.inside("app.py")? {
+                signal(pid, rustix::process::Signal::KILL)?;
+            }
+            eventually(
+                Duration::from_secs(30),
+                || if instance.inside("release.py")?.is_empty() { Ok(()) } else { bail!("it still runs") },
+            )?;
+            // The first new dyno comes at once, the next ones with a back-off.
+            eventually(Duration::from_secs(30), || {
+                let log = instance.process_log("server");
+                ensure!(
+                    app.get("/")?.status == 503 && log.contains("a dyno could not be started") && log.contains("the disk is full"),
+                    "{log}"
+                );
+                Ok(())
+            })
         })?;
-        disk.fill()?;
-        disk.free()?;
         let pushed = push.join().map_err(|_| anyhow::anyhow!("the push panicked"))??;
         ensure!(pushed.stderr.contains("Released v3"), "{}", pushed.stderr);
         Ok(())

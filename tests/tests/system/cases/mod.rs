@@ -28,12 +28,13 @@ mod words;
 use anyhow::Result;
 use landfall_tests::Instance;
 
-/// A test that shares its Landfall with others: it may only touch its own apps.
-pub(crate) type SharedCase = (&'static str, fn(&Instance) -> Result<()>);
-/// A test that breaks things and so has a Landfall of its own.
+/// A test on a Landfall as anybody has it, or with the settings of its group.
+pub(crate) type Case = (&'static str, fn(&Instance) -> Result<()>);
+/// A test that starts its Landfall itself: with settings of its own, more than one, or to look at what it leaves.
 pub(crate) type OwnCase = (&'static str, fn() -> Result<()>);
 
-pub(crate) const SHARED: &[SharedCase] = &[
+/// What people do with Landfall, and what goes wrong for them; on each database.
+pub(crate) const EVERYDAY: &[Case] = &[
     ("push_then_config_then_rollback", deploy::push_then_config_then_rollback),
     ("no_request_fails_during_deploys", deploy::no_request_fails_during_deploys),
     ("release_phase_guards_the_switch", deploy::release_phase_guards_the_switch),
@@ -79,8 +80,8 @@ pub(crate) const SHARED: &[SharedCase] = &[
     ("destroyed_apps_leave_nothing", operate::destroyed_apps_leave_nothing),
 ];
 
-/// Builds of every language; once, on a Landfall that they share.
-pub(crate) const LANGUAGES: &[SharedCase] = &[
+/// Builds of every language.
+pub(crate) const LANGUAGES: &[Case] = &[
     ("python_by_pip", python::by_pip),
     ("python_by_uv", python::by_uv),
     ("python_by_poetry", python::by_poetry),
@@ -91,7 +92,7 @@ pub(crate) const LANGUAGES: &[SharedCase] = &[
 ];
 
 /// Apps that misbehave, on a Landfall that loses patience early; and terminals, which no database makes a difference to.
-pub(crate) const HASTY: &[SharedCase] = &[
+pub(crate) const HASTY: &[Case] = &[
     ("never_listens", boot::never_listens),
     ("listens_on_the_wrong_port", boot::listens_on_the_wrong_port),
     ("listens_on_loopback_only", boot::listens_on_loopback_only),
@@ -111,7 +112,7 @@ pub(crate) const HASTY: &[SharedCase] = &[
     ("completions_in_real_shells", words::completions_in_real_shells),
 ];
 
-/// What [`HASTY`]'s Landfall differs in.
+/// What [`HASTY`]'s Landfalls differ in.
 pub(crate) const HASTE: &[(&str, &str)] = &[("dyno.boot_seconds", "4"), ("dyno.stop_seconds", "2")];
 
 pub(crate) const OWN: &[OwnCase] = &[
