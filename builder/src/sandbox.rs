@@ -238,6 +238,9 @@ pub enum SandboxError {
     /// The disk is full.
     #[error("the disk is full: {0}")]
     DiskFull(String),
+    /// A layer of the base image, or of what an earlier build left, is not what its digest says.
+    #[error("{0}")]
+    Damaged(String),
     /// It refused or failed.
     #[error("{0}")]
     Failed(String),

@@ -11,6 +11,7 @@ mod launch;
 mod monitor;
 mod record;
 mod registry;
+mod scrub;
 mod serve;
 mod shim;
 mod spec;
@@ -92,6 +93,7 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<()>
     blocking(move || crate::net::set_up(&config, &adopt::places(&config))).await?;
     adopt::all(&core).await?;
     core.tasks.spawn(watch::run(core.clone()));
+    core.tasks.spawn(scrub::run(core.clone()));
     let core_of_task = core.clone();
     core.tasks.spawn(async move {
         if let Err(error) = core_of_task.sandbox_holds().await {

@@ -38,10 +38,13 @@ impl<T, E: Into<std::io::Error>> Doing<T> for std::result::Result<T, E> {
     }
 }
 
-/// Runs blocking work away from the reactor.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(fault(FaultCode::Internal, format!("a worker of the agent failed: {error}"))),
+/// Runs blocking work away from the reactor. It begins at once, whether or not anybody waits for it yet.
+pub(crate) fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> impl Future<Output = Result<T>> {
+    let work = tokio::task::spawn_blocking(work);
+    async {
+        match work.await {
+            Ok(result) => result,
+            Err(error) => Err(fault(FaultCode::Internal, format!("a worker of the agent failed: {error}"))),
+        }
     }
 }

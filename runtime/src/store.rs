@@ -1,12 +1,13 @@
 //! The OCI store: manifests and configs as blobs, layers unpacked with ids unshifted, references, and collection of what nothing needs.
 //!
-//! Not for running anything. Layout: `blobs/sha256/<hex>`, `layers/<hex>/{fs,size}`, `refs.json`, `stacks.json`.
+//! Not for running anything. Layout: `blobs/sha256/<hex>`, `layers/<hex>/{fs,size,seal}`, `refs.json`, `stacks.json`.
 
 mod export;
 mod gc;
 mod image;
 mod import;
 mod layer;
+mod seal;
 pub(crate) mod tree;
 pub(crate) mod untar;
 
@@ -29,6 +30,7 @@ pub(crate) struct Store {
     /// Held while references or the set of layers change.
     changing: Arc<Mutex<()>>,
     making: Arc<RwLock<()>>,
+    checks: Arc<seal::Checks>,
 }
 
 impl Store {
@@ -40,7 +42,7 @@ impl Store {
         for half in fs::read_dir(root.join("tmp")).doing("reading the store's tmp")?.flatten() {
             crate::disk::remove_tree(&half.path())?;
         }
-        Ok(Self { root, changing: Arc::default(), making: Arc::default() })
+        Ok(Self { root, changing: Arc::default(), making: Arc::default(), checks: Arc::default() })
     }
 
     /// The store's directory.

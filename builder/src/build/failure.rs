@@ -56,6 +56,9 @@ pub enum BuildFailure {
     /// The machine's disk is full.
     #[error("this machine's disk is full")]
     HostDiskFull,
+    /// A layer that the build was to stand on is not what its digest says.
+    #[error("something on this machine's disk is damaged: {0}")]
+    Damaged(String),
     /// The pusher is gone, or somebody cancelled.
     #[error("the build was cancelled")]
     Cancelled,
@@ -78,6 +81,7 @@ impl BuildFailure {
             Self::OutOfDisk { .. } => "build_disk",
             Self::TreeTooLarge => "build_files",
             Self::HostDiskFull => "disk_full",
+            Self::Damaged(_) => "damaged",
             Self::Cancelled => "cancelled",
             Self::Platform(_) => "platform",
         }
@@ -85,7 +89,7 @@ impl BuildFailure {
 
     /// Whether the app's owner can mend it; else the operator must look.
     pub fn is_users(&self) -> bool {
-        !matches!(self, Self::HostDiskFull | Self::Platform(_))
+        !matches!(self, Self::HostDiskFull | Self::Damaged(_) | Self::Platform(_))
     }
 
     /// Lines for the pusher: what failed, why, what to do. Shown after ` !     `.
@@ -137,6 +141,15 @@ impl BuildFailure {
                 "The operator can see what fills it with: landfall doctor",
             ],
             Self::Cancelled => &["Build cancelled. Nothing was released; push again when you like."],
+            Self::Damaged(message) => {
+                return vec![
+                    "Push rejected, something on this machine's disk is damaged. Running apps are not touched.".to_owned(),
+                    message.clone(),
+                    "Push again: the next build starts without what earlier builds left. If the base image is damaged, the operator makes it again \
+                     with: landfall stacks:create"
+                        .to_owned(),
+                ];
+            }
             Self::Platform(message) => {
                 return vec![
                     "Push rejected, the platform could not run the build. This is not your app's fault.".to_owned(),
@@ -153,6 +166,7 @@ impl From<SandboxError> for BuildFailure {
     fn from(error: SandboxError) -> Self {
         match error {
             SandboxError::DiskFull(_) => Self::HostDiskFull,
+            SandboxError::Damaged(message) => Self::Damaged(message),
             SandboxError::Unreachable(_) | SandboxError::Failed(_) => Self::Platform(error.to_string()),
         }
     }

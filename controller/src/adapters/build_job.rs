@@ -222,7 +222,12 @@ impl Builds {
             config,
             cache: cache_file::load(&self.shared().config.build_cache_dir(), app.id),
         };
-        self.builder.build(request, lines.clone(), cancel.clone()).await
+        let built = self.builder.build(request, lines.clone(), cancel.clone()).await;
+        if let Err(BuildFailure::Damaged(_)) = &built {
+            // Perhaps it was what an earlier build left: the next one must not fail of it again.
+            cache_file::forget(&self.shared().config.build_cache_dir(), app.id);
+        }
+        built
     }
 
     async fn release(&self, job: &Job, app: &App, outcome: BuildOutcome, lines: &JobLines) -> Result<Release, PushRefused> {

@@ -26,6 +26,13 @@ pub(super) fn save(dir: &Path, app: AppId, record: &CacheRecord) -> std::io::Res
     std::fs::File::open(dir)?.sync_all()
 }
 
+/// The next build starts from nothing.
+pub(super) fn forget(dir: &Path, app: AppId) {
+    if let Err(error) = std::fs::remove_file(path(dir, app)) {
+        tracing::debug!(app.id = %app, %error, "there is no build cache to forget");
+    }
+}
+
 /// Diff ids of every app's cache, for the image collection. An error means "do not collect now".
 pub(crate) fn layers_in_use(dir: &Path) -> std::io::Result<Vec<String>> {
     let mut layers = Vec::new();

@@ -200,6 +200,7 @@ fn refused(error: ClientError) -> SandboxError {
     let text = crate::explain(&error);
     match error.fault_code() {
         Some(FaultCode::DiskFull) => SandboxError::DiskFull(text),
+        Some(FaultCode::Digest) => SandboxError::Damaged(text),
         Some(_) => SandboxError::Failed(text),
         None => SandboxError::Unreachable(text),
     }

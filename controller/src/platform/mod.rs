@@ -79,6 +79,9 @@ pub(crate) fn of_agent(error: landfall_runtime::client::ClientError) -> Platform
         Some(FaultCode::NotFound) => PlatformError::NotFound("That dyno no longer runs. See what does with: landfall ps".into()),
         Some(FaultCode::DiskFull) => PlatformError::DiskFull(DISK_FULL.into()),
         Some(FaultCode::Busy) => PlatformError::Unavailable("This machine is busy. Try again in a minute.".into()),
+        Some(FaultCode::Digest) => PlatformError::Unavailable(
+            "This app's image is damaged on this machine's disk, so nothing is started from it (R17). Push again to build it anew.".into(),
+        ),
         Some(_) => PlatformError::Internal(Box::new(error)),
         None => PlatformError::Unavailable("The agent of this machine is away. Running apps serve on. Try again in a minute.".into()),
     }

@@ -10,7 +10,7 @@ use landfall_store::{DesiredApp, Postdeploy};
 use super::desired::postdeploy_command;
 use super::labels::{Kind, Labels};
 use super::memory::{Busy, id_of};
-use super::shared::{AppHandle, Shared};
+use super::shared::{AppHandle, Shared, not_started};
 use super::spec::{Launch, container_spec};
 use crate::explain;
 use crate::platform::LAUNCHER;
@@ -81,11 +81,7 @@ async fn begin(shared: &Arc<Shared>, handle: &Arc<AppHandle>, launch: &Launch, k
         Err(error) => {
             tracing::error!(app.id = %handle.app, error = explain(&error), "a postdeploy script could not be started");
             if error.fault_code().is_some() {
-                shared.logs.platform(
-                    handle.app,
-                    &name,
-                    &[format!("Error R99 (Platform error) -> it could not be started: {}", explain(&error))],
-                );
+                shared.logs.platform(handle.app, &name, &[format!("Error {}", not_started("it", &error))]);
             } else {
                 // If it runs after all, the agent tells of it when it is back.
                 before_retry(shared).await;

@@ -11,7 +11,7 @@ use landfall_store::{DesiredApp, ReleaseOutcome, ReleaseRef};
 
 use super::labels::{Kind, Labels, container_id};
 use super::memory::{Busy, Stopping, id_of};
-use super::shared::{AppHandle, Shared};
+use super::shared::{AppHandle, Shared, not_started};
 use super::spec::{Launch, container_spec};
 use super::status::Failure;
 use super::{crashes, first_live, health, release_phase};
@@ -98,7 +98,9 @@ fn start(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredApp, mut la
         let result = async {
             let launch = match launch {
                 Some(launch) => launch,
-                None => older_launch(&shared, &labels, user_block).await.map_err(NotStarted::Refused)?,
+                None => older_launch(&shared, &labels, user_block)
+                    .await
+                    .map_err(|why| NotStarted::Refused(format!("R99 (Platform error) -> the dyno could not be started: {why}")))?,
             };
             labels.command = launch.command(&labels.dyno.process_type);
             let line = format!("Starting process with command `{}`", labels.command);
@@ -106,7 +108,7 @@ fn start(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredApp, mut la
             let spec = container_spec(id_of(&key), &launch, &labels, shared.logs.dir(handle.app), shared.config.deploy.port);
             failpoint("server.start.before");
             shared.start(spec).await.map_err(|error| match error.fault_code() {
-                Some(_) => NotStarted::Refused(explain(&error)),
+                Some(_) => NotStarted::Refused(not_started("the dyno", &error)),
                 None => NotStarted::AgentLost(explain(&error)),
             })
         };
@@ -136,7 +138,7 @@ fn start(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredApp, mut la
 
 /// Why a dyno was not started.
 enum NotStarted {
-    /// The agent said no: the next try has a back-off.
+    /// The agent said no, in the words of [`not_started`]: the next try has a back-off.
     Refused(String),
     /// Nobody knows: if it runs after all, the agent will tell.
     AgentLost(String),
@@ -163,10 +165,7 @@ async fn older_launch(shared: &Shared, labels: &Labels, user_block: u32) -> Resu
 /// A dyno that could not even be started counts as a crash, so that the next try has a back-off.
 fn start_failed(shared: &Arc<Shared>, handle: &Arc<AppHandle>, key: &ContainerKey, labels: &Labels, why: &str) {
     tracing::error!(app.id = %handle.app, dyno.name = %labels.dyno, error = why, "a dyno could not be started");
-    let lines = vec![
-        format!("Error R99 (Platform error) -> the dyno could not be started: {why}"),
-        "State changed from starting to crashed".to_owned(),
-    ];
+    let lines = vec![format!("Error {why}"), "State changed from starting to crashed".to_owned()];
     shared.logs.platform(handle.app, &labels.dyno.to_string(), &lines);
     let mut memory = handle.memory();
     memory.starting.remove(key);

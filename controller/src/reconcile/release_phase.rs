@@ -11,7 +11,7 @@ use landfall_store::{DesiredApp, Release, ReleaseOutcome};
 
 use super::labels::{Kind, Labels};
 use super::memory::{Busy, id_of};
-use super::shared::{AppHandle, Shared};
+use super::shared::{AppHandle, Shared, not_started};
 use super::spec::{Launch, container_spec};
 use crate::config::ServerConfig;
 use crate::explain;
@@ -57,9 +57,9 @@ pub(super) fn run(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredAp
         let started = match made {
             Ok(()) => {
                 failpoint("server.release-phase.before");
-                shared.start(spec).await.map_err(|error| (error.fault_code().is_some(), explain(&error)))
+                shared.start(spec).await.map_err(|error| (error.fault_code().is_some(), not_started("the release phase", &error)))
             }
-            Err(error) => Err((true, error)),
+            Err(error) => Err((true, format!("R99 (Platform error) -> the release phase could not be started: {error}"))),
         };
         match started {
             Ok(info) => {
@@ -91,7 +91,7 @@ pub(super) fn run(shared: &Arc<Shared>, handle: &Arc<AppHandle>, app: &DesiredAp
 
 /// It cannot be started: the release has failed, and its output says why. What ran before runs on.
 async fn give_up(shared: &Shared, release: &Release, dir: &Path, why: &str) {
-    let words = format!("Error R99 (Platform error) -> The release phase could not be started: {why}");
+    let words = format!("Error {why}");
     let told = LogIdentity::new("heroku", &format!("release.{}", release.version.0))
         .map_err(|error| error.to_string())
         .and_then(|identity| SegmentWriter::open(dir, "platform", identity).map_err(|error| explain(&error)))

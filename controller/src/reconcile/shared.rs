@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use landfall_model::AppId;
 use landfall_runtime::client::{Agent, ClientError};
+use landfall_runtime_wire::agent::FaultCode;
 use landfall_runtime_wire::{ContainerInfo, ContainerSpec};
 use landfall_store::{Store, SystemScope};
 use tokio::sync::{Notify, watch};
@@ -102,5 +103,16 @@ impl Shared {
         if let Some(handle) = self.app(app) {
             handle.wake();
         }
+    }
+}
+
+/// Code and words for what the agent did not start, to stand behind `Error `.
+pub(super) fn not_started(what: &str, error: &ClientError) -> String {
+    let why = landfall_model::chain(error);
+    match error.fault_code() {
+        Some(FaultCode::Digest) => {
+            format!("R17 (Checksum error) -> {what} was not started: {why}. {}", error.hint().unwrap_or_default())
+        }
+        _ => format!("R99 (Platform error) -> {what} could not be started: {why}"),
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Plan {
     pub(super) hostname: String,
     pub(super) process: Process,
     pub(super) lowers: Vec<PathBuf>,
+    /// Their digests.
+    pub(super) layers: Vec<String>,
     pub(super) user_block: UserBlock,
     pub(super) limits: Limits,
     pub(super) stdio: Stdio,
@@ -88,6 +90,7 @@ pub(super) async fn start(core: Arc<Core>, spec: ContainerSpec) -> Result<Contai
         hostname: spec.hostname,
         process,
         lowers: image.lowers,
+        layers: image.info.layers.into_iter().map(|layer| layer.diff_id).collect(),
         user_block: spec.user_block,
         limits: spec.limits,
         stdio: spec.stdio,
@@ -118,6 +121,9 @@ async fn create(core: &Arc<Core>, record: &Record, plan: Plan) -> Result<()> {
     let _turn = core.starts.acquire().await.map_err(|_| fault(FaultCode::Busy, "the agent is ending"))?;
     let (core_of_work, record_of_work) = (core.clone(), record.clone());
     failpoint("agent.start.reserved");
+    // Meanwhile: it is known before the first program of the container runs (rule S12).
+    let (store, layers) = (core.store.clone(), plan.layers.clone());
+    let intact = blocking(move || store.check(&layers));
     let config_file = blocking(move || describe(&core_of_work, &record_of_work, ip, plan)).await?;
     failpoint("agent.start.described");
     // Both at once: neither needs the other, and each is a process to wait for.
@@ -130,6 +136,7 @@ async fn create(core: &Arc<Core>, record: &Record, plan: Plan) -> Result<()> {
     let (config, id_of_work) = (core.config.clone(), id.clone());
     blocking(move || net::join(&config.bridge, id_of_work.as_str(), launched.init_pid, ip, config.subnet.prefix, config.gateway())).await?;
     failpoint("agent.start.joined");
+    intact.await?;
     shim::ask(&shim::socket(&core.config, &id), ShimRequest::Start, SHIM_ANSWER).await?;
     failpoint("agent.start.running");
     Ok(())

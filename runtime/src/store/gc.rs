@@ -49,6 +49,7 @@ impl Store {
             for layer in fs::read_dir(self.root.join("layers")).doing("reading the layers")?.flatten() {
                 let digest = format!("sha256:{}", layer.file_name().to_string_lossy());
                 if !layers.contains(&digest) {
+                    self.checks.forget(&digest);
                     report.bytes += self.layer_info(&digest).map_or(0, |info| info.size_bytes);
                     report.layers += 1;
                     // Renamed first: a layer that is half there must not look like one that is.

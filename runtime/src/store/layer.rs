@@ -7,7 +7,7 @@ use landfall_failpoint::failpoint;
 use landfall_runtime_wire::agent::FaultCode;
 use landfall_runtime_wire::image::LayerInfo;
 
-use super::{Store, hex_of, tree, write_atomic};
+use super::{Store, hex_of, seal, tree, write_atomic};
 use crate::fault::{Doing as _, Result, fault};
 
 /// A layer being filled. Dropping it removes it.
@@ -32,14 +32,25 @@ impl Store {
         Ok(staged)
     }
 
-    /// Names a filled layer by its digest and keeps it. One that is there already is not kept twice.
+    /// Names a filled layer by its digest and keeps it. One that is there already is not kept twice, unless it is damaged: then this one takes
+    /// its place.
     pub(crate) fn layer_commit(&self, staged: Staged) -> Result<LayerInfo> {
+        let seen = seal::survey(&staged.fs()).doing("looking at a layer")?;
         let (diff_id, size_bytes) = tree::diff_id(&staged.fs()).doing("hashing a layer")?;
         let target = self.layer_dir(&diff_id)?;
+        seal::seal(staged.dir.path(), seen);
         write_atomic(&staged.dir.path().join("size"), size_bytes.to_string().as_bytes())?;
         let layer = LayerInfo { diff_id, size_bytes };
         failpoint("agent.layer.staged");
         self.alone(|| {
+            if seal::is_damaged(&target) {
+                let exchange = rustix::fs::RenameFlags::EXCHANGE;
+                rustix::fs::renameat_with(rustix::fs::CWD, staged.dir.path(), rustix::fs::CWD, &target, exchange)
+                    .doing("replacing a damaged layer")?;
+                // Not removed now: a dyno may still run on what is left of it. It goes when the agent is started next.
+                let _kept = staged.dir.keep();
+                return Ok(());
+            }
             if target.join("size").exists() {
                 return Ok(());
             }
@@ -48,7 +59,7 @@ impl Store {
         Ok(layer)
     }
 
-    fn layer_dir(&self, diff_id: &str) -> Result<PathBuf> {
+    pub(super) fn layer_dir(&self, diff_id: &str) -> Result<PathBuf> {
         Ok(self.root.join("layers").join(hex_of(diff_id)?))
     }
 
@@ -58,12 +69,15 @@ impl Store {
         if !dir.join("size").is_file() || !dir.join("fs").is_dir() {
             return Err(fault(FaultCode::NotFound, format!("layer {diff_id} is not in the store")));
         }
+        seal::refuse_damaged(&dir, diff_id)?;
         Ok(dir.join("fs"))
     }
 
     /// Name and size of a layer of the store.
     pub(crate) fn layer_info(&self, diff_id: &str) -> Result<LayerInfo> {
-        let text = fs::read_to_string(self.layer_dir(diff_id)?.join("size")).doing(format!("finding layer {diff_id}"))?;
+        let dir = self.layer_dir(diff_id)?;
+        seal::refuse_damaged(&dir, diff_id)?;
+        let text = fs::read_to_string(dir.join("size")).doing(format!("finding layer {diff_id}"))?;
         let size_bytes = text.trim().parse().map_err(|_| fault(FaultCode::Digest, format!("layer {diff_id} is damaged on disk")))?;
         Ok(LayerInfo { diff_id: diff_id.to_owned(), size_bytes })
     }

@@ -41,6 +41,7 @@ pub(super) async fn prepare(core: &Arc<Core>, spec: BuildSpec, image: Image) -> 
             images: [image.info.digest.clone()].into(),
             layers: spec.restored.into_iter().map(|layer| layer.diff_id).collect(),
         };
+        let layers = build.layers.iter().cloned().chain(image.info.layers.iter().map(|layer| layer.diff_id.clone())).collect();
         core.builds.change(|builds| builds.insert(spec.id.clone(), build));
         // The agent ends builds itself; the shim is the second line, should the agent die.
         let mut limits = spec.limits;
@@ -49,6 +50,7 @@ pub(super) async fn prepare(core: &Arc<Core>, spec: BuildSpec, image: Image) -> 
             hostname: "build".to_owned(),
             process,
             lowers,
+            layers,
             user_block: spec.user_block,
             limits,
             stdio: Stdio::Pipes,

@@ -76,6 +76,7 @@ pub(crate) const EVERYDAY: &[Case] = &[
     ("memory_over_its_quota_is_told_and_far_over_it_is_the_end", limits::memory_over_its_quota_is_told_and_far_over_it_is_the_end),
     ("tarballs_that_reach_out_are_refused_in_words", hostile::tarballs_that_reach_out_are_refused_in_words),
     ("links_of_a_build_lead_nowhere", hostile::links_of_a_build_lead_nowhere),
+    ("a_damaged_layer_is_never_started", faults::a_damaged_layer_is_never_started),
     ("doctor_tells_how_exposed_the_machine_is", machine::doctor_tells_how_exposed_the_machine_is),
     ("destroyed_apps_leave_nothing", operate::destroyed_apps_leave_nothing),
 ];

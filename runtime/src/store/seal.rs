@@ -1,0 +1,305 @@
+//! Whether a layer still is what its digest says, at the price of a look at its directory (trust rules S12 and R17).
+//!
+//! A layer is hashed when it is made. Its seal holds what the file system said of every entry then: name, inode, mode, owner, size, and the
+//! times of the last change of content and of inode. No program can set the latter, so while the seal fits, the content is the one that was hashed. Where it does
+//! not, the whole layer is hashed again: git's index works so. What no file system tells of, bits that rot on a disk, is found by hashing
+//! everything from time to time ([`Store::hash_old`]).
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use landfall_runtime_wire::agent::FaultCode;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use sha2::Digest as _;
+
+use super::{Store, tree};
+use crate::fault::{Doing as _, Result, fault_hint};
+
+/// In a layer's directory, beside `fs`.
+const SEAL: &str = "seal";
+/// In the directory of a layer that has another content than its name.
+const DAMAGED: &str = "damaged";
+
+/// What a layer's directory looked like when its content was hashed last.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Seal {
+    /// [`survey`], in hex.
+    survey: String,
+    /// Seconds since 1970.
+    hashed_at: u64,
+}
+
+/// Checks that were made or are being made, by layer: many starts at once need one look, not one each.
+#[derive(Debug, Default)]
+pub(super) struct Checks(Mutex<HashMap<String, Arc<Mutex<Option<Check>>>>>);
+
+#[derive(Debug)]
+struct Check {
+    begun: Instant,
+    outcome: Result<()>,
+}
+
+impl Checks {
+    fn of(&self, diff_id: &str) -> Arc<Mutex<Option<Check>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(diff_id.to_owned()).or_default().clone()
+    }
+
+    pub(super) fn forget(&self, diff_id: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(diff_id);
+    }
+}
+
+impl Store {
+    /// Checks layers before something is started from them.
+    ///
+    /// # Errors
+    /// [`FaultCode::Digest`] if one has another content than its digest says; it is marked, and the next layer of this content takes its place.
+    pub(crate) fn check(&self, layers: &[String]) -> Result<()> {
+        layers.iter().try_for_each(|diff_id| {
+            let asked = Instant::now();
+            let last = self.checks.of(diff_id);
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            // Somebody began to look after we asked: that is our look, too.
+            if let Some(check) = last.as_ref().filter(|check| check.begun >= asked) {
+                return check.outcome.clone();
+            }
+            let (begun, outcome) = (Instant::now(), self.look(diff_id));
+            *last = Some(Check { begun, outcome: outcome.clone() });
+            outcome
+        })
+    }
+
+    fn look(&self, diff_id: &str) -> Result<()> {
+        let fs = self.layer_fs(diff_id)?;
+        let now = survey(&fs).doing(format!("looking at layer {diff_id}"))?;
+        if read(&self.layer_dir(diff_id)?).is_some_and(|seal| seal.survey == now) {
+            return Ok(());
+        }
+        tracing::info!(layer = diff_id, "the files of a layer are not as they were left: hashing them again");
+        self.hash_again(diff_id)
+    }
+
+    /// Hashes a layer, and seals or marks it.
+    fn hash_again(&self, diff_id: &str) -> Result<()> {
+        // Nothing is collected meanwhile: half a layer has another digest and is not damaged.
+        let _stays = self.making();
+        let (dir, fs) = (self.layer_dir(diff_id)?, self.layer_fs(diff_id)?);
+        // Looked at first: a change in between breaks the seal.
+        let seen = survey(&fs).doing(format!("looking at layer {diff_id}"))?;
+        let found = tree::diff_id(&fs).doing(format!("hashing layer {diff_id}"))?.0;
+        if found == diff_id {
+            seal(&dir, seen);
+            return Ok(());
+        }
+        tracing::error!(layer = diff_id, found, "a layer is damaged on disk; nothing is started from it any more");
+        if let Err(error) = fs::write(dir.join(DAMAGED), &found) {
+            tracing::warn!(layer = diff_id, %error, "cannot mark a damaged layer: it is hashed again at the next start");
+        }
+        Err(damaged(diff_id, &found))
+    }
+
+    /// Hashes every layer whose last time is longer ago than `age`. To be called on a thread of its own; ends early when `stop` says so.
+    pub(crate) fn hash_old(&self, age: Duration, stop: impl Fn() -> bool) -> Result<()> {
+        let now = now();
+        for entry in fs::read_dir(self.root.join("layers")).doing("reading the layers")?.flatten() {
+            let is_old = read(&entry.path()).is_none_or(|seal| seal.hashed_at > now || now - seal.hashed_at >= age.as_secs());
+            if stop() {
+                break;
+            }
+            let diff_id = format!("sha256:{}", entry.file_name().to_string_lossy());
+            if is_old && let Err(error) = self.hash_again(&diff_id) {
+                tracing::debug!(layer = diff_id, %error, "not hashed");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Is this layer's directory marked as damaged?
+pub(super) fn is_damaged(dir: &Path) -> bool {
+    dir.join(DAMAGED).exists()
+}
+
+/// Refuses a layer that was found damaged before.
+pub(super) fn refuse_damaged(dir: &Path, diff_id: &str) -> Result<()> {
+    match fs::read_to_string(dir.join(DAMAGED)) {
+        Ok(found) => Err(damaged(diff_id, &found)),
+        Err(_) => Ok(()),
+    }
+}
+
+fn damaged(diff_id: &str, found: &str) -> landfall_runtime_wire::agent::Fault {
+    fault_hint(
+        FaultCode::Digest,
+        format!("a layer of its image is damaged on disk. Expected: {diff_id}, found: {found}"),
+        "Check the disk, then push again, or make the base image again with: landfall stacks:create",
+    )
+}
+
+/// Keeps what was seen of a layer before it was hashed. A seal that is lost or torn costs one more hashing, so nobody waits for the disk.
+pub(super) fn seal(dir: &Path, survey: String) {
+    let kept =
+        serde_json::to_vec(&Seal { survey, hashed_at: now() }).map_err(io::Error::from).and_then(|seal| fs::write(dir.join(SEAL), seal));
+    if let Err(error) = kept {
+        tracing::debug!(dir = %dir.display(), %error, "a layer has no seal");
+    }
+}
+
+fn read(dir: &Path) -> Option<Seal> {
+    serde_json::from_slice(&fs::read(dir.join(SEAL)).ok()?).ok()
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Everything the file system says of a tree, as one digest.
+pub(super) fn survey(fs: &Path) -> io::Result<String> {
+    let mut hasher = sha2::Sha256::new();
+    let root = rustix::fs::open(fs, DIRECTORY, Mode::empty())?;
+    add(&mut hasher, &rustix::fs::fstat(&root)?);
+    children(&mut hasher, &root)?;
+    Ok(hex::encode(hasher.finalize()))
+}
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+fn children(hasher: &mut sha2::Sha256, dir: &OwnedFd) -> io::Result<()> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(dir)? {
+        let name = entry?.file_name().to_owned();
+        if !matches!(name.to_bytes(), b"." | b"..") {
+            names.push(name);
+        }
+    }
+    // A file system may tell them in another order after a restart.
+    names.sort_unstable();
+    for name in names {
+        let stat = rustix::fs::statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+        hasher.update(name.to_bytes_with_nul());
+        add(hasher, &stat);
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            children(hasher, &rustix::fs::openat(dir, &name, DIRECTORY, Mode::empty())?)?;
+            hasher.update([0]);
+        }
+    }
+    Ok(())
+}
+
+fn add(hasher: &mut sha2::Sha256, stat: &Stat) {
+    let numbers = [
+        i128::from(stat.st_ino),
+        i128::from(stat.st_mode),
+        i128::from(stat.st_uid) << 32 | i128::from(stat.st_gid),
+        i128::from(stat.st_size),
+        i128::from(stat.st_rdev),
+        i128::from(stat.st_mtime) << 32 | i128::from(stat.st_mtime_nsec),
+        i128::from(stat.st_ctime) << 32 | i128::from(stat.st_ctime_nsec),
+    ];
+    let mut bytes = [0; 16 * 7];
+    for (place, number) in bytes.chunks_exact_mut(16).zip(numbers) {
+        place.copy_from_slice(&number.to_le_bytes());
+    }
+    hasher.update(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made() -> (tempfile::TempDir, Store, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path().join("images")).unwrap();
+        let staged = store.stage().unwrap();
+        fs::create_dir(staged.fs().join("bin")).unwrap();
+        fs::write(staged.fs().join("bin/program"), "as it was made").unwrap();
+        let diff_id = store.layer_commit(staged).unwrap().diff_id;
+        (dir, store, diff_id)
+    }
+
+    fn kept(store: &Store, diff_id: &str) -> String {
+        fs::read_to_string(store.layer_dir(diff_id).unwrap().join(SEAL)).unwrap()
+    }
+
+    #[test]
+    fn a_layer_that_nobody_touched_is_not_hashed_again() {
+        let (_dir, store, diff_id) = made();
+        let before = kept(&store, &diff_id);
+        // Opened anew: as after a restart.
+        let store = Store::open(store.root().to_owned()).unwrap();
+        store.check(std::slice::from_ref(&diff_id)).unwrap();
+        assert_eq!(kept(&store, &diff_id), before);
+    }
+
+    #[test]
+    fn what_changed_and_is_the_same_passes_and_is_sealed_anew() {
+        let (_dir, store, diff_id) = made();
+        let before = kept(&store, &diff_id);
+        let program = store.layer_fs(&diff_id).unwrap().join("bin/program");
+        fs::write(&program, "as it was made").unwrap();
+        store.check(std::slice::from_ref(&diff_id)).unwrap();
+        assert_ne!(kept(&store, &diff_id), before);
+        // No seal at all, as on data of an earlier Landfall.
+        fs::remove_file(store.layer_dir(&diff_id).unwrap().join(SEAL)).unwrap();
+        store.check(std::slice::from_ref(&diff_id)).unwrap();
+        assert!(!kept(&store, &diff_id).is_empty());
+    }
+
+    /// Same length, and the time of the last change set back: only the inode's own time tells.
+    #[test]
+    fn other_content_is_refused_until_the_layer_is_made_again() {
+        let (_dir, store, diff_id) = made();
+        let program = store.layer_fs(&diff_id).unwrap().join("bin/program");
+        let time = fs::metadata(&program).unwrap().modified().unwrap();
+        fs::write(&program, "as it was MADE").unwrap();
+        fs::File::options().write(true).open(&program).unwrap().set_modified(time).unwrap();
+        let error = store.check(std::slice::from_ref(&diff_id)).unwrap_err();
+        assert!(error.code == FaultCode::Digest && error.message.contains(&format!("Expected: {diff_id}, found: sha256:")), "{error:?}");
+        // Marked: nobody uses it, though what it holds was not looked at again.
+        fs::write(&program, "as it was made").unwrap();
+        assert_eq!(store.layer_fs(&diff_id).unwrap_err().code, FaultCode::Digest);
+        assert_eq!(store.layer_info(&diff_id).unwrap_err().code, FaultCode::Digest);
+
+        let staged = store.stage().unwrap();
+        fs::create_dir(staged.fs().join("bin")).unwrap();
+        fs::write(staged.fs().join("bin/program"), "as it was made").unwrap();
+        assert_eq!(store.layer_commit(staged).unwrap().diff_id, diff_id);
+        store.check(std::slice::from_ref(&diff_id)).unwrap();
+    }
+
+    #[test]
+    fn what_rots_below_the_file_system_is_found_by_hashing() {
+        let (_dir, store, diff_id) = made();
+        let fs_dir = store.layer_fs(&diff_id).unwrap();
+        fs::write(fs_dir.join("bin/program"), "as it rotted..").unwrap();
+        // The seal of the rotten layer: as if the file system had seen no change.
+        super::seal(&store.layer_dir(&diff_id).unwrap(), survey(&fs_dir).unwrap());
+        store.check(std::slice::from_ref(&diff_id)).unwrap();
+        store.hash_old(Duration::from_hours(1), || false).unwrap();
+        store.check(std::slice::from_ref(&diff_id)).unwrap();
+        store.hash_old(Duration::ZERO, || false).unwrap();
+        assert_eq!(store.check(std::slice::from_ref(&diff_id)).unwrap_err().code, FaultCode::Digest);
+    }
+
+    #[test]
+    fn everything_a_program_could_be_fooled_by_breaks_the_seal() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let changes: [fn(&Path); 5] = [
+            |fs| fs::write(fs.join("bin/more"), "").unwrap(),
+            |fs| fs::remove_file(fs.join("bin/program")).unwrap(),
+            |fs| fs::rename(fs.join("bin/program"), fs.join("bin/programme")).unwrap(),
+            |fs| fs::set_permissions(fs.join("bin/program"), fs::Permissions::from_mode(0o777)).unwrap(),
+            |fs| std::os::unix::fs::symlink("/", fs.join("bin/root")).unwrap(),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let (_dir, store, diff_id) = made();
+            change(&store.layer_fs(&diff_id).unwrap());
+            assert!(store.check(std::slice::from_ref(&diff_id)).is_err(), "change {number}");
+        }
+    }
+}
