@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 use landfall_runtime_wire::shim::{Phase, ShimEvent, ShimRequest};
 use landfall_runtime_wire::{LogTarget, Stdio};
 
+use crate::exec;
 use crate::harness::{Container, eventually};
-use crate::{code, exec};
 
-fn logging(script: &str, dir: &Path) -> Container {
+pub(crate) fn logging(script: &str, dir: &Path) -> Container {
     let mut c = Container::new(&["sh", "-c", script]);
     c.config.stdio = Stdio::Log;
     c.config.log = Some(LogTarget { dir: dir.to_owned(), source: "app".into(), name: "web.1".into() });
     c
 }
 
-fn lines(dir: &Path) -> Vec<String> {
+pub(crate) fn lines(dir: &Path) -> Vec<String> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     // What else is there is not for people.
     files.retain(|file| file.to_string_lossy().contains(".log"));
@@ -29,17 +29,41 @@ fn lines(dir: &Path) -> Vec<String> {
     lines
 }
 
-fn ended(c: &Container) -> bool {
+pub(crate) fn ended(c: &Container) -> bool {
     matches!(c.status().phase, Phase::Exited { .. })
 }
 
 /// How many lines the platform says it dropped.
-fn dropped(lines: &[String], code: &str) -> u64 {
+pub(crate) fn dropped(lines: &[String], code: &str) -> u64 {
     let counts = lines.iter().filter_map(|line| {
         let (_, told) = line.split_once(&format!(" heroku[web.1]: Error {code}"))?;
         told.strip_prefix(": ")?.split_once(" messages dropped since ")?.0.parse::<u64>().ok()
     });
     counts.sum()
+}
+
+/// Shell words that wait until somebody calls [`tell`].
+pub(crate) fn wait(name: &str) -> String {
+    format!("until [ -e /tmp/{name} ]; do sleep 0.01; done;")
+}
+
+/// Its code says nothing: where the app ends because of it, it may be killed with the app.
+pub(crate) fn tell(c: &Container, name: &str) {
+    c.ask(&exec(&["touch", &format!("/tmp/{name}")], None)).finish();
+}
+
+/// The app has touched a file.
+pub(crate) fn made(c: &Container, name: &str) {
+    eventually(name, || c.config.root.upper.join("tmp").join(name).exists());
+}
+
+/// The shim has read what the app said, and tried to write it: an answer to a note comes after both.
+pub(crate) fn heard(c: &Container) {
+    let init = c.status().init_pid;
+    let main = std::fs::read_to_string(format!("/proc/{init}/task/{init}/children")).unwrap();
+    let pipe = std::fs::File::open(format!("/proc/{}/fd/1", main.split(' ').next().unwrap())).unwrap();
+    eventually("the app is heard", || rustix::io::ioctl_fionread(&pipe).unwrap() == 0);
+    assert_eq!(c.answer(&ShimRequest::Note { lines: vec![] }), ShimEvent::Done);
 }
 
 #[test]
@@ -102,7 +126,6 @@ fn on_a_full_disk_the_app_runs_on_and_the_log_goes_on_once_there_is_room() {
     let logs = tiny.0.path().join("logs");
     // The log cannot even be opened when the container starts.
     std::fs::write(&logs, "in the way").unwrap();
-    let wait = |name: &str| format!("until [ -e /tmp/{name} ]; do sleep 0.01; done;");
     // Longer than a page, or they would fit into what the log has already.
     let script = format!(
         "echo one; touch /tmp/a; {} printf '%05000d\\n' 2; printf '%05000d\\n' 3; touch /tmp/c; {} echo four; {} echo five",
@@ -112,34 +135,21 @@ fn on_a_full_disk_the_app_runs_on_and_the_log_goes_on_once_there_is_room() {
     );
     let mut c = logging(&script, &logs);
     c.start();
-    let made = |name: &str| eventually(name, || c.config.root.upper.join("tmp").join(name).exists());
-    let tell = |name: &str| {
-        let touched = c.ask(&exec(&["touch", &format!("/tmp/{name}")], None)).finish();
-        assert_eq!(touched.1, code(0), "{touched:?}");
-    };
-    // The shim reads when it gets to it: once nothing waits in the pipe and it has answered again, it has tried to write what was said.
-    let heard = || {
-        let init = c.status().init_pid;
-        let main = std::fs::read_to_string(format!("/proc/{init}/task/{init}/children")).unwrap();
-        let pipe = std::fs::File::open(format!("/proc/{}/fd/1", main.split(' ').next().unwrap())).unwrap();
-        eventually("the app is heard", || rustix::io::ioctl_fionread(&pipe).unwrap() == 0);
-        c.status();
-    };
-    made("a");
-    heard();
+    made(&c, "a");
+    heard(&c);
     std::fs::remove_file(&logs).unwrap();
     let lost = || dropped(&lines(&logs), "L13 (Local delivery error)");
     eventually("the log is there, and what was lost is told", || lost() == 1);
     tiny.fill(true);
-    tell("b");
-    made("c");
-    heard();
+    tell(&c, "b");
+    made(&c, "c");
+    heard(&c);
     tiny.fill(false);
     // In one notice or two: the second line may have been lost after the first one's notice was due.
     eventually("what was lost is told", || lost() == 3);
-    tell("d");
+    tell(&c, "d");
     eventually("a line", || lines(&logs).iter().any(|line| line.ends_with("app[web.1]: four")));
-    tell("e");
+    tell(&c, "e");
     eventually("the end", || ended(&c));
     let lines = lines(&logs);
     let app: Vec<&str> = lines.iter().filter_map(|line| line.split_once(" app[web.1]: ")).map(|(_, text)| text).collect();
