@@ -1,4 +1,5 @@
-//! Parent of one container: makes it, holds its streams, tells its status, and outlives the agent. Single-threaded, no tokio.
+//! Parent of one container: makes it, holds its streams, tells its status, and outlives the agent. No tokio: one thread that never waits
+//! for a disk, and one that writes the log.
 //!
 //! `landfall-shim CONFIG` · `landfall-shim cleanup CONFIG` · `landfall-shim selftest INIT RUN_DIR DATA_DIR [CGROUP_PARENT [OCI_RUNTIME]]`; see `landfall_runtime_wire::shim` for the contract.
 
@@ -7,9 +8,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use landfall_failpoint::failpoint;
+use landfall_runtime_wire::Stdio;
 use landfall_runtime_wire::shim::{Launched, ShimConfig};
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
 
+mod behind;
 mod cgroup;
 mod client;
 mod engine;
@@ -78,11 +81,12 @@ fn launch(config: ShimConfig) -> Result<(), String> {
 
 fn daemon(config: ShimConfig, mut launcher: std::fs::File) -> i32 {
     let made = detach().and_then(|signals| {
-        let output = output::Output::open(config.log.as_ref(), &config.id, config.log_bytes_per_second)?;
-        let created = setup::create(&config).map_err(|error| {
-            setup::undo(&config);
-            error.to_string()
-        })?;
+        let created = setup::create(&config).map_err(|error| error.to_string());
+        let with_log = created.and_then(|created| {
+            let log = config.log.as_ref().filter(|_| config.stdio == Stdio::Log);
+            Ok((created, output::Output::start(log, &config.id, config.log_bytes_per_second)?))
+        });
+        let (created, output) = with_log.inspect_err(|_| setup::undo(&config))?;
         Ok(supervise::Shim::new(config, created, signals, output))
     });
     match made {
@@ -92,7 +96,10 @@ fn daemon(config: ShimConfig, mut launcher: std::fs::File) -> i32 {
             let line = serde_json::to_string(&launched).unwrap_or_default();
             let _ = launcher.write_all(format!("+{line}").as_bytes());
             drop(launcher);
-            i32::from(shim.run().is_err())
+            let code = i32::from(shim.run().is_err());
+            // Closes all that others hear of us by, though the log's thread may still wait for its disk.
+            drop(shim);
+            code
         }
         Err(message) => {
             let _ = launcher.write_all(format!("-{message}").as_bytes());

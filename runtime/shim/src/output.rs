@@ -1,199 +1,113 @@
 //! Output lines of a container in log mode. Whatever happens to the log, the app never waits and never notices (rule S15).
 //!
-//! What comes faster than the log takes it is dropped in whole lines, counted and told as L12; what the disk refuses, as L13.
+//! Here, in the event loop, bytes become lines, and nothing waits for a disk: the log's files are [`writer`]'s, a thread behind a [`queue`].
+//! What comes faster than the log may grow, or finds no room in the queue, is dropped in whole lines, counted and told as L12; what the disk
+//! refuses, as L13.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
-use landfall_logs::{LogConfig, LogIdentity, SegmentWriter};
 use landfall_runtime_wire::ContainerId;
 use landfall_runtime_wire::LogTarget;
 
 use crate::rate::Rate;
 
+mod queue;
+mod writer;
+
+use queue::{Piece, Queue, Why};
+
 /// A line longer than this is cut here, so that an endless one needs no endless memory.
 const LONGEST: usize = 10_000;
-/// The platform says little.
-const PLATFORM: LogConfig = LogConfig { segment_bytes: 256 * 1024, segments: 2, line_bytes: LONGEST, batch_bytes: 1024 };
-/// Between two lines that tell of losses, and between two tries to open a log that cannot be opened.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// The output of one container, split into lines.
 pub(crate) struct Output {
-    target: Option<Target>,
-    writer: Option<SegmentWriter>,
-    /// Opened when the platform has something to say.
-    platform: Option<SegmentWriter>,
+    /// To the log, if there is one.
+    queue: Option<Arc<Queue>>,
     partial: Vec<u8>,
     rate: Option<Rate>,
-    flooded: Lost,
-    failed: Lost,
-    opened_at: Instant,
-}
-
-/// Where the log is.
-struct Target {
-    dir: std::path::PathBuf,
-    stem: String,
-    identity: LogIdentity,
-    /// The platform's lines are in a file of their own: a flood turns the app's over in a moment.
-    platform_stem: String,
-    platform: LogIdentity,
-}
-
-/// Lines that went nowhere.
-#[derive(Default)]
-struct Lost {
-    lines: u64,
-    since: Option<Timestamp>,
-    due: Option<Instant>,
-}
-
-impl Lost {
-    fn add(&mut self, lines: u64) {
-        if lines > 0 {
-            self.lines += lines;
-            self.since.get_or_insert_with(Timestamp::now);
-            self.due.get_or_insert_with(|| Instant::now() + PAUSE);
-        }
-    }
-
-    /// The notice that tells of them, as Heroku words it.
-    fn notice(&mut self, code: &str, why: &str) -> Option<String> {
-        let since = self.since?;
-        self.due = Some(Instant::now() + PAUSE);
-        Some(format!("Error {code}: {} messages dropped since {since:.0}, {why}", self.lines))
-    }
+    ending: bool,
 }
 
 impl Output {
-    /// Opens the log. Where that fails (a full disk) it is tried again as lines come.
-    pub(crate) fn open(target: Option<&LogTarget>, id: &ContainerId, bytes_per_second: Option<u64>) -> std::result::Result<Self, String> {
-        let identity = |source: &str, name: &str| LogIdentity::new(source, name).map_err(|error| error.to_string());
-        let target = match target {
-            Some(target) => Some(Target {
-                dir: target.dir.clone(),
-                stem: format!("{}.{id}", target.name),
-                identity: identity(&target.source, &target.name)?,
-                platform_stem: format!("{}-platform.{id}", target.name),
-                platform: identity("heroku", &target.name)?,
-            }),
-            None => None,
-        };
-        let now = Instant::now();
-        let mut output = Self {
-            target,
-            writer: None,
-            platform: None,
-            partial: Vec::new(),
-            rate: bytes_per_second.map(|rate| Rate::new(rate, now)),
-            flooded: Lost::default(),
-            failed: Lost::default(),
-            opened_at: now,
-        };
-        output.try_open();
-        Ok(output)
+    /// Starts the log's thread: not before the container is made, as making it forks, and a process of two threads must not.
+    pub(crate) fn start(target: Option<&LogTarget>, id: &ContainerId, bytes_per_second: Option<u64>) -> Result<Self, String> {
+        let queue = target.map(|target| writer::start(target, id)).transpose()?;
+        let rate = bytes_per_second.map(|rate| Rate::new(rate, Instant::now()));
+        Ok(Self { queue, partial: Vec::new(), rate, ending: false })
     }
 
-    fn try_open(&mut self) {
-        self.opened_at = Instant::now();
-        if let Some(target) = &self.target {
-            self.writer = SegmentWriter::open(&target.dir, &target.stem, target.identity.clone()).ok();
+    /// Takes bytes; whole lines go to the log.
+    pub(crate) fn take(&mut self, bytes: Vec<u8>) {
+        let mut text = std::mem::take(&mut self.partial);
+        if text.is_empty() {
+            text = bytes;
+        } else {
+            text.extend_from_slice(&bytes);
+        }
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let whole = if text.len() - whole >= LONGEST { text.len() } else { whole };
+        if whole == 0 {
+            self.partial = text;
+            // It may be all an app says today, in the buffer of a whole read.
+            self.partial.shrink_to_fit();
+        } else {
+            self.partial = text[whole..].to_vec();
+            text.truncate(whole);
+            self.hand_over(text);
         }
     }
 
-    /// Takes bytes; whole lines are appended.
-    pub(crate) fn take(&mut self, bytes: &[u8]) {
-        let mut partial = std::mem::take(&mut self.partial);
-        partial.extend_from_slice(bytes);
-        let whole = partial.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let whole = if partial.len() - whole >= LONGEST { partial.len() } else { whole };
-        if whole > 0 {
-            self.append(&partial[..whole]);
-            partial.drain(..whole);
-        }
-        self.partial = partial;
+    /// From here on everything finds room: what an ended app left in its pipe is bounded by the pipe.
+    pub(crate) fn ending(&mut self) {
+        self.ending = true;
     }
 
-    /// The output ended: what has no newline is a line too.
+    /// The output ended: what has no newline is a line too, and what was lost is told now.
     pub(crate) fn finish(&mut self) {
         let rest = std::mem::take(&mut self.partial);
         if !rest.is_empty() {
-            self.append(&rest);
+            self.hand_over(rest);
         }
-        self.tell_losses();
-        self.flush();
+        if let Some(queue) = &self.queue {
+            queue.tell();
+        }
     }
 
     /// Lines of the platform: they are not the app's, and no flood of it keeps them out.
-    pub(crate) fn note(&mut self, lines: &[String]) {
-        for line in lines {
-            self.platform_line(line);
-        }
-        self.flush();
-    }
-
-    /// Writes the batch.
-    pub(crate) fn flush(&mut self) {
-        self.flush_app();
-        if self.due().is_some_and(|due| due <= Instant::now()) {
-            self.tell_losses();
-        }
-    }
-
-    fn flush_app(&mut self) {
-        if let Some(writer) = &mut self.writer {
-            let _counted = writer.flush();
-            self.failed.add(writer.take_lost());
-        }
-    }
-
-    /// When losses are to be told, if there are any.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        [self.flooded.due, self.failed.due].into_iter().flatten().min()
-    }
-
-    fn append(&mut self, text: &[u8]) {
-        if self.target.is_none() {
-            return;
-        }
-        let lines = lines(text);
-        let now = Instant::now();
-        if self.rate.as_mut().is_some_and(|rate| !rate.allows(text.len(), now)) {
-            return self.flooded.add(lines);
-        }
-        if self.writer.is_none() && now >= self.opened_at + PAUSE {
-            self.try_open();
-        }
-        match &mut self.writer {
-            Some(writer) => {
-                let _counted = writer.append(Timestamp::now(), text);
-                self.failed.add(writer.take_lost());
+    pub(crate) fn note(&self, lines: &[String]) {
+        if let Some(queue) = &self.queue {
+            for line in lines {
+                queue.note(line);
             }
-            None => self.failed.add(lines),
         }
     }
 
-    fn tell_losses(&mut self) {
-        let flood = self.flooded.notice("L12 (Local buffer overflow)", "the app writes more than its log takes.");
-        let failure = self.failed.notice("L13 (Local delivery error)", "the log could not be written; is the disk full?");
-        if flood.is_some_and(|notice| self.platform_line(&notice)) {
-            self.flooded = Lost::default();
-        }
-        if failure.is_some_and(|notice| self.platform_line(&notice)) {
-            self.failed = Lost::default();
-        }
+    /// Until when the app's output is to be left in its pipe, if it is: a moment at most. A SIGUSR1 tells of room.
+    pub(crate) fn held(&self) -> Option<Instant> {
+        self.queue.as_ref().filter(|_| !self.ending)?.full_until(Instant::now())
     }
 
-    /// Behind what the app said before. `false` = it could not be written; it is not counted, as losses are told again.
-    fn platform_line(&mut self, text: &str) -> bool {
-        self.flush_app();
-        let Some(target) = &self.target else { return false };
-        if self.platform.is_none() {
-            self.platform = SegmentWriter::open_with(&target.dir, &target.platform_stem, target.platform.clone(), PLATFORM).ok();
+    /// How much was handed over until now; see [`Self::written`].
+    pub(crate) fn mark(&self) -> u64 {
+        self.queue.as_ref().map_or(0, |queue| queue.mark())
+    }
+
+    /// Whether all that was handed over until `mark` is in the log, or told as lost. If not, a SIGUSR1 tells when to ask again.
+    pub(crate) fn written(&self, mark: u64) -> bool {
+        self.queue.as_ref().is_none_or(|queue| queue.written(mark))
+    }
+
+    fn hand_over(&mut self, text: Vec<u8>) {
+        let Some(queue) = &self.queue else { return };
+        let count = lines(&text);
+        if self.rate.as_mut().is_some_and(|rate| !rate.allows(text.len(), Instant::now())) {
+            return queue.lost(Why::Flooded, count);
         }
-        let Some(writer) = &mut self.platform else { return false };
-        writer.append(Timestamp::now(), text.as_bytes()).and_then(|()| writer.flush()).is_ok()
+        if !queue.push(Piece::App(Timestamp::now(), text.into_boxed_slice()), self.ending) {
+            queue.lost(Why::Crowded, count);
+        }
     }
 }
 

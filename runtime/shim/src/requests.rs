@@ -8,6 +8,7 @@ use landfall_runtime_wire::agent::Control;
 use landfall_runtime_wire::frame::Kind;
 use landfall_runtime_wire::shim::{Phase, ShimEvent, ShimRequest};
 
+use crate::behind::Then;
 use crate::client::Role;
 use crate::supervise::{Shim, kind};
 use crate::sys;
@@ -76,7 +77,7 @@ impl Shim {
             ShimRequest::Stats => self.answer(id, &ShimEvent::Stats { stats: self.cgroups.stats() }),
             ShimRequest::Note { lines } => {
                 self.note(&lines);
-                self.answer(id, &ShimEvent::Done);
+                self.after_the_log(Then::Answer(id));
             }
             ShimRequest::Stop { grace_ms } => self.on_stop(id, Duration::from_millis(grace_ms)),
             ShimRequest::Attach if self.config.stdio == Stdio::Log => {
@@ -88,8 +89,8 @@ impl Shim {
                 Err(message) => self.fail(id, message),
             },
             ShimRequest::Quit if self.exited() => {
-                self.quit = true;
-                self.answer(id, &ShimEvent::Done);
+                self.leave();
+                self.after_the_log(Then::Answer(id));
             }
             ShimRequest::Quit => self.fail(id, "the container lives; stop it first".into()),
         }
@@ -130,7 +131,7 @@ impl Shim {
         }
     }
 
-    fn answer(&mut self, id: u64, event: &ShimEvent) {
+    pub(crate) fn answer(&mut self, id: u64, event: &ShimEvent) {
         if let Some(client) = self.clients.get_mut(&id) {
             client.finish(event);
         }

@@ -43,7 +43,8 @@ pub(crate) fn load(path: &Path) -> Result<ShimConfig> {
     let bad = |why: String| ShimError::Config { path: path.into(), why };
     let bytes = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
     let config: ShimConfig = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
-    let outer = [&config.root.upper, &config.socket, &config.exit_file].into_iter().chain(&config.root.lowers);
+    let log = config.log.iter().map(|log| &log.dir);
+    let outer = [&config.root.upper, &config.socket, &config.exit_file].into_iter().chain(&config.root.lowers).chain(log);
     if let Some(hidden) = outer.into_iter().find(|path| path.starts_with(&config.dir)) {
         return Err(bad(format!("{} must not be below dir {}: the shim covers that", hidden.display(), config.dir.display())));
     }

@@ -1,6 +1,6 @@
-//! The life of one container: one thread, one poll, everything an event.
+//! The life of one container: one thread, one poll, everything an event. What could wait for a disk is elsewhere: [`crate::output`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::behind::{Behind, Then};
 use crate::cgroup::Cgroups;
 use crate::client::{Client, Role, SLOW};
 use crate::error::{Result, call};
@@ -43,6 +44,7 @@ pub(crate) struct Shim {
     pub(crate) clients: BTreeMap<u64, Client>,
     pub(crate) output: Output,
     pub(crate) quit: bool,
+    pub(crate) behind: VecDeque<Behind>,
     channel: Channel,
     channel_open: bool,
     listens: Option<OwnedFd>,
@@ -53,6 +55,9 @@ pub(crate) struct Shim {
     next_client: u64,
     next_program: u32,
     main_code: Option<i32>,
+    /// Init was reaped, and its number may be anybody's.
+    gone: bool,
+    leaving: bool,
     kill_at: Option<Instant>,
     look_at: Option<(Instant, Duration)>,
 }
@@ -84,6 +89,7 @@ impl Shim {
             clients: BTreeMap::new(),
             output,
             quit: false,
+            behind: VecDeque::new(),
             channel: created.channel,
             channel_open: true,
             listens: created.listens,
@@ -94,6 +100,8 @@ impl Shim {
             next_client: 0,
             next_program: MAIN + 1,
             main_code: None,
+            gone: false,
+            leaving: false,
             kill_at: None,
             look_at: None,
             config,
@@ -107,19 +115,27 @@ impl Shim {
                 self.handle(source)?;
             }
             self.on_time();
-            self.output.flush();
+            self.catch_up();
             self.flush_clients();
-            if self.exited() && !self.config.socket.exists() {
-                break;
+            if self.exited() && !self.leaving && !self.config.socket.exists() {
+                // Nobody finds us any more.
+                self.clients.clear();
+                self.leave();
             }
         }
-        // What the disk had no room for when the app ended is told now, or never.
-        self.output.finish();
         let _ = std::fs::remove_file(&self.config.socket);
         Ok(())
     }
 
+    /// Ends the shim. What the disk had no room for when the app ended is told now, or never.
+    pub(crate) fn leave(&mut self) {
+        self.leaving = true;
+        self.output.finish();
+        self.after_the_log(Then::Quit);
+    }
+
     fn wait(&self) -> Result<Vec<Source>> {
+        let held = self.output.held();
         let mut sources =
             vec![(Source::Signals, self.signals.as_fd(), PollFlags::POLLIN), (Source::Listener, self.listener.as_fd(), PollFlags::POLLIN)];
         if self.channel_open {
@@ -142,7 +158,7 @@ impl Shim {
         }
         for (id, program) in &self.programs {
             let slow = program.client.and_then(|client| self.clients.get(&client)).is_some_and(|client| client.unsent() > SLOW);
-            let waits = slow || program.waits_for_client();
+            let waits = slow || program.waits_for_client() || (*id == MAIN && held.is_some());
             for (side, fd) in [(Side::Out, &program.output), (Side::Err, &program.errors)] {
                 if let (Some(fd), false) = (fd, waits) {
                     sources.push((Source::Output(*id, side), fd.as_fd(), PollFlags::POLLIN));
@@ -152,7 +168,7 @@ impl Shim {
                 sources.push((Source::Input(*id), fd.as_fd(), PollFlags::POLLOUT));
             }
         }
-        let next = [self.kill_at, self.look_at.map(|(at, _)| at), self.output.due()].into_iter().flatten().min();
+        let next = [self.kill_at, self.look_at.map(|(at, _)| at), held, self.behind_until()].into_iter().flatten().min();
         let timeout = match next {
             // Rounded up: poll counts in milliseconds, and waking early would spin.
             Some(at) => {
@@ -271,7 +287,7 @@ impl Shim {
 
     fn put(&mut self, id: u32, side: Side, bytes: Vec<u8>) {
         if id == MAIN && self.config.stdio == Stdio::Log {
-            return self.output.take(&bytes);
+            return self.output.take(bytes);
         }
         let Some(program) = self.programs.get_mut(&id) else { return };
         match program.client.and_then(|client| self.clients.get_mut(&client)) {
@@ -284,7 +300,7 @@ impl Shim {
         let Some(listens) = &self.listens else { return };
         if !sys::continue_listen(listens) {
             // Nobody behind the filter is left.
-            if self.exited() {
+            if self.gone {
                 self.listens = None;
             }
             return;
@@ -296,7 +312,7 @@ impl Shim {
     /// The kernel kills a process of ours for memory: all of the container ends with it.
     fn on_memory_ended(&mut self) {
         self.memory_ended = None;
-        if !self.exited() {
+        if !self.gone {
             self.out_of_memory = true;
             self.kill();
         }
@@ -403,7 +419,7 @@ impl Shim {
 
     /// A further program, attached to a client.
     pub(crate) fn exec(&mut self, spec: ExecSpec, client: u64) -> std::result::Result<u32, String> {
-        if matches!(self.status.phase, Phase::Created | Phase::Exited { .. }) {
+        if self.gone || self.status.phase == Phase::Created {
             return Err("the container does not run; start it first".into());
         }
         if spec.args.is_empty() {
@@ -445,7 +461,7 @@ impl Shim {
 
     /// SIGTERM now, SIGKILL after the grace.
     pub(crate) fn stop(&mut self, grace: Duration) {
-        if self.exited() {
+        if self.gone {
             return;
         }
         failpoint("shim.stop.asked");
@@ -461,7 +477,7 @@ impl Shim {
 
     fn kill(&mut self) {
         self.kill_at = None;
-        if self.exited() {
+        if self.gone {
             return;
         }
         self.cgroups.kill();
@@ -469,7 +485,7 @@ impl Shim {
         let _ = kill(Pid::from_raw(self.status.init_pid), Signal::SIGKILL);
     }
 
-    /// Init is gone, and with it every process.
+    /// Init is gone, and with it every process. That is reported once the log has the container's last words.
     fn ended(&mut self, code: i32) {
         if self.channel_open {
             let _ = self.on_init();
@@ -478,11 +494,18 @@ impl Shim {
         for id in ids.into_iter().filter(|id| *id != MAIN) {
             self.program_ended(id, 137);
         }
+        self.output.ending();
         self.drain(MAIN);
         self.output.finish();
         let status = ExitStatus { code: self.main_code.unwrap_or(code), oom: self.out_of_memory || self.cgroups.stats().oom_kills > 0 };
-        exit::finish(&self.config, &self.cgroups, status);
         (self.kill_at, self.look_at, self.listens, self.memory_ended, self.channel_open) = (None, None, None, None, false);
+        self.gone = true;
+        self.after_the_log(Then::Report(status));
+    }
+
+    /// Says how the container ended, and leaves nothing of it.
+    pub(crate) fn report(&mut self, status: ExitStatus) {
+        exit::finish(&self.config, &self.cgroups, status);
         self.status.phase = Phase::Exited { status };
         self.announce();
         for client in self.clients.values_mut().filter(|client| matches!(client.role, Role::Stopper | Role::Attached(MAIN))) {

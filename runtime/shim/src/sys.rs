@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::unistd::ForkResult;
 
-/// Forks. The program has one thread, so the child may do anything.
+/// Forks. The program has one thread until the container is made, and does not fork later, so the child may do anything.
 pub(crate) fn fork() -> nix::Result<ForkResult> {
     // SAFETY: single-threaded.
     unsafe { nix::unistd::fork() }
@@ -112,6 +112,25 @@ pub(crate) fn continue_listen(notifications: &OwnedFd) -> bool {
 pub(crate) fn trim_heap() {
     // SAFETY: takes an integer.
     unsafe { libc::malloc_trim(0) };
+}
+
+/// Has all threads share one heap: a second one would cost pages, and trimming would not reach it.
+pub(crate) fn one_heap() {
+    // SAFETY: takes integers.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+}
+
+/// Gives this thread a table of descriptors of its own, with the three standard ones in it. What this process holds else ends with its
+/// other thread, even while this one waits for a disk and cannot be killed.
+pub(crate) fn own_descriptors() {
+    // SAFETY: called at the start of a thread that owns no descriptors yet; the other thread's table stays as it is.
+    let _ = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
+}
+
+/// Wakes the event loop, from another thread: it takes all signals as events, and this one means nothing but that.
+pub(crate) fn wake_event_loop() {
+    // Our own process: that cannot fail.
+    let _ = nix::sys::signal::kill(nix::unistd::getpid(), nix::sys::signal::Signal::SIGUSR1);
 }
 
 /// Runs `act` with these file system ids and all capabilities we are permitted: leaving file system id 0 drops some.
