@@ -1,6 +1,7 @@
 //! Real containers, as root, on this kernel.
 #![allow(clippy::unwrap_used)]
 
+mod hang;
 mod harness;
 mod limits;
 mod output;
