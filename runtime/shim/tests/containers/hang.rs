@@ -90,6 +90,7 @@ fn while_the_disk_hangs_the_app_runs_on_and_the_shim_answers_and_then_what_was_l
     assert!(matches!(c.answer(&ShimRequest::Stats), ShimEvent::Stats { .. }));
     assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
     assert_eq!(lines(&disk.logs()).len(), 1, "the disk does hang");
+    let thawed = jiff::Timestamp::now();
     disk.thaw();
     let lost = || dropped(&lines(&disk.logs()), "L12 (Local buffer overflow)") as usize;
     eventually("what was lost is told", || lost() > 0);
@@ -101,6 +102,8 @@ fn while_the_disk_hangs_the_app_runs_on_and_the_shim_answers_and_then_what_was_l
     let app: Vec<&str> = lines.iter().filter_map(|line| line.split_once(" app[web.1]: ")).map(|(_, text)| text).collect();
     assert_eq!((app.first(), app.last()), (Some(&"before"), Some(&"after")));
     assert_eq!(app.len() - 2 + lost(), SAID, "each line is there or counted");
+    let stamps = lines.iter().filter(|line| line.contains(" app[web.1]: ")).map(|line| line[..32].parse::<jiff::Timestamp>().unwrap());
+    assert_eq!(stamps.filter(|stamp| *stamp > thawed).count(), 1, "a stamp says when a line was read, not when it was written");
     assert!(lost() > SAID / 2, "{} lines found room in one mebibyte", SAID - lost());
     assert!(lines.iter().any(|line| line.ends_with(" heroku[web.1]: State changed")));
     assert_eq!(std::fs::read_to_string(&c.config.exit_file).unwrap(), r#"{"code":3,"oom":false}"#);
