@@ -96,7 +96,8 @@ pub struct Limits {
     pub idle_upstreams: usize,
     /// At shutdown, how long requests may take to finish; then they are cut (H24). 12 s: the supervisor kills after 15 s.
     pub shutdown: Duration,
-    /// Log lines waiting to be written, all apps together; above that they are dropped and counted (L12). 65,536.
+    /// Log lines not yet written, all apps together; above that they are dropped and counted (L12). A long one counts once for every 512
+    /// bytes. 65,536.
     pub log_queue: usize,
     /// The share of `log_queue` that one app may hold. 16,384.
     pub log_queue_per_app: usize,

@@ -14,13 +14,17 @@ use crossbeam_queue::{ArrayQueue, SegQueue};
 
 pub(crate) use line::Line;
 
-/// Buffers kept for reuse.
+/// Buffers kept for reuse, and the largest that are.
 const SPARE: usize = 1024;
+const LARGEST_SPARE: usize = 1024;
+/// Bytes of text that count as one line: most have less.
+const LINE_TEXT: usize = 512;
 
 /// Where one app's lines go.
 #[derive(Debug)]
 pub(crate) struct AppLog {
     dir: Box<Path>,
+    /// Lines that are not written yet.
     queued: AtomicUsize,
     /// Not yet owned up to.
     dropped: AtomicU64,
@@ -44,10 +48,18 @@ struct Entry {
     text: Vec<u8>,
 }
 
+impl Entry {
+    /// As how many lines it counts.
+    fn weight(&self) -> usize {
+        self.text.capacity().div_ceil(LINE_TEXT).max(1)
+    }
+}
+
 /// Grows with what waits in it, up to `max`.
 #[derive(Debug)]
 struct Queue {
     entries: SegQueue<Entry>,
+    /// Lines that are not written yet.
     waiting: AtomicUsize,
     max: usize,
     /// Logs that lost lines since they last owned up to it.
@@ -56,6 +68,16 @@ struct Queue {
     asleep: AtomicBool,
     stop: AtomicBool,
     dropped: AtomicU64,
+}
+
+impl Queue {
+    /// Keeps a buffer for another line.
+    fn spare(&self, mut text: Vec<u8>) {
+        text.clear();
+        if text.capacity() <= LARGEST_SPARE {
+            let _ = self.spare.push(text);
+        }
+    }
 }
 
 /// The queue and the thread behind it.
@@ -86,16 +108,20 @@ impl AccessLog {
 
     /// Takes one line. Never waits.
     pub(crate) fn push(&self, log: &Arc<AppLog>, line: &Line<'_>) {
-        if log.queued.fetch_add(1, Ordering::Relaxed) >= self.per_app {
-            return self.drop_line(log);
-        }
-        if self.queue.waiting.fetch_add(1, Ordering::Relaxed) >= self.queue.max {
-            self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
-            return self.drop_line(log);
-        }
-        let mut text = self.queue.spare.pop().unwrap_or_default();
+        let mut text = self.queue.spare.pop().unwrap_or_else(|| Vec::with_capacity(LINE_TEXT));
         line.write(&mut text);
-        self.queue.entries.push(Entry { log: Arc::clone(log), at: SystemTime::now(), text });
+        let entry = Entry { log: Arc::clone(log), at: SystemTime::now(), text };
+        let weight = entry.weight();
+        if log.queued.fetch_add(weight, Ordering::Relaxed) + weight > self.per_app {
+            log.queued.fetch_sub(weight, Ordering::Relaxed);
+            return self.drop_line(entry);
+        }
+        if self.queue.waiting.fetch_add(weight, Ordering::Relaxed) + weight > self.queue.max {
+            self.queue.waiting.fetch_sub(weight, Ordering::Relaxed);
+            log.queued.fetch_sub(weight, Ordering::Relaxed);
+            return self.drop_line(entry);
+        }
+        self.queue.entries.push(entry);
         self.wake();
     }
 
@@ -105,11 +131,11 @@ impl AccessLog {
         }
     }
 
-    fn drop_line(&self, log: &Arc<AppLog>) {
-        log.queued.fetch_sub(1, Ordering::Relaxed);
+    fn drop_line(&self, entry: Entry) {
         self.queue.dropped.fetch_add(1, Ordering::Relaxed);
-        if log.dropped.fetch_add(1, Ordering::SeqCst) == 0 {
-            self.queue.owing.push(Arc::clone(log));
+        self.queue.spare(entry.text);
+        if entry.log.dropped.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.queue.owing.push(entry.log);
             self.wake();
         }
     }

@@ -13,7 +13,7 @@ use super::{AppLog, Entry, Queue};
 
 /// How long lines gather before they are written together.
 const GATHER: Duration = Duration::from_millis(5);
-/// Lines taken from the queue for one round of writes.
+/// Lines taken from the queue for one round of writes; a long one counts as several.
 const BATCH: usize = 8192;
 /// Files kept open; when there are more apps, those used longest ago are closed and opened again as needed.
 const MAX_OPEN: usize = 256;
@@ -40,10 +40,10 @@ pub(super) fn run(queue: &Arc<Queue>) {
 /// Writes one batch. False if there was nothing to write.
 fn drain(queue: &Queue, files: &mut Files) -> bool {
     let mut batches: HashMap<*const AppLog, (Arc<AppLog>, Vec<Entry>)> = HashMap::new();
-    for _ in 0..BATCH {
+    let mut taken = 0;
+    while taken < BATCH {
         let Some(entry) = queue.entries.pop() else { break };
-        queue.waiting.fetch_sub(1, Ordering::Relaxed);
-        entry.log.queued.fetch_sub(1, Ordering::Relaxed);
+        taken += entry.weight();
         batches.entry(Arc::as_ptr(&entry.log)).or_insert_with(|| (Arc::clone(&entry.log), Vec::new())).1.push(entry);
     }
     while let Some(log) = queue.owing.pop() {
@@ -53,11 +53,12 @@ fn drain(queue: &Queue, files: &mut Files) -> bool {
     for (log, entries) in batches.into_values() {
         let dropped = log.dropped.swap(0, Ordering::SeqCst);
         files.append(&log.dir, &entries, dropped);
-        for mut entry in entries {
-            entry.text.clear();
-            if entry.text.capacity() <= 4096 {
-                let _ = queue.spare.push(entry.text);
-            }
+        // Only now: until it is written, a line takes memory.
+        let weight = entries.iter().map(Entry::weight).sum();
+        log.queued.fetch_sub(weight, Ordering::Relaxed);
+        queue.waiting.fetch_sub(weight, Ordering::Relaxed);
+        for entry in entries {
+            queue.spare(entry.text);
         }
     }
     any
