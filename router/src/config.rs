@@ -94,6 +94,11 @@ pub struct Limits {
     pub connections_per_app: usize,
     /// Idle connections to dynos, all together; above that they are closed after each request. 4,000.
     pub idle_upstreams: usize,
+    /// Bytes of memory for the buffers of all connections together and for log lines that wait. A quarter of what the machine has, or of
+    /// what the process's control group may use, and 1 GiB at most. From it come what each connection needs in any case (about 50 KiB: less
+    /// memory means fewer connections, idle connections to dynos and log lines than the numbers here say) and large heads, as long as it
+    /// lasts; then what needs more is answered with 503 (H99), and what needs little goes on.
+    pub memory: usize,
     /// At shutdown, how long requests may take to finish; then they are cut (H24). 12 s: the supervisor kills after 15 s.
     pub shutdown: Duration,
     /// Log lines not yet written, all apps together; above that they are dropped and counted (L12). A long one counts once for every 512
@@ -129,6 +134,7 @@ impl Default for Limits {
             connections_per_ip: 2000,
             connections_per_app: 4000,
             idle_upstreams: 4000,
+            memory: 1024 * 1024 * 1024,
             shutdown: Duration::from_secs(12),
             log_queue: 65_536,
             log_queue_per_app: 16_384,

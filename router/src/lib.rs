@@ -7,14 +7,15 @@
 //! ways, and [`access_log`] writes the line. TLS will be another `Transport`, HTTP/2 another reader of heads.
 
 mod access_log;
+mod budget;
 mod code;
 mod config;
 pub mod control;
-mod descriptors;
 mod error;
 mod http1;
 mod pages;
 mod persist;
+mod resources;
 mod router;
 mod routes;
 mod serve;

@@ -12,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access_log::AccessLog;
+use crate::budget::Budget;
 use crate::config::{Listen, RouterConfig};
 use crate::control::server::{self, ControlServer};
-use crate::descriptors;
 use crate::error::RouterError;
 use crate::pages::Pages;
 use crate::persist::{self, TableFile};
+use crate::resources;
 use crate::routes::Routes;
 use crate::routes::idle::Pool;
 use crate::serve::Shared;
@@ -60,11 +61,12 @@ impl Router {
         let routes = Routes::new(config.platform_domains.clone());
         routes.replace_table(&table);
         let mut limits = config.limits.clone();
-        descriptors::share_out(&mut limits);
+        let budget = Budget::new(resources::share_out(&mut limits));
         let log = AccessLog::start(limits.log_queue, limits.log_queue_per_app).map_err(RouterError::Log)?;
         let shared = Arc::new(Shared {
             routes,
             pool: Pool::new(limits.idle_upstreams),
+            budget,
             limits,
             pages,
             log,

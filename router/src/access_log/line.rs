@@ -81,10 +81,11 @@ fn put_quoted(out: &mut Vec<u8>, text: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Budget;
     use crate::http1::request::Origin;
 
     fn request() -> Request {
-        let mut request = Request::default();
+        let mut request = Request::new(&Budget::new(0));
         let origin = Origin { peer: "1.2.3.4", proto: "http", port: 8080, start_ms: 0, random: [7; 16] };
         let head = b"GET /a\"b\xc3\xa9?x HTTP/1.1\r\nHost: blog.localhost:8080\r\nX-Forwarded-For: \"9.9.9.9\r\n\r\n";
         request.read(head, &origin, 1000).unwrap();

@@ -19,6 +19,8 @@ const SPARE: usize = 1024;
 const LARGEST_SPARE: usize = 1024;
 /// Bytes of text that count as one line: most have less.
 const LINE_TEXT: usize = 512;
+/// Memory that each line of a queue may take.
+pub(crate) const LINE: usize = LINE_TEXT + size_of::<Entry>() + 16;
 
 /// Where one app's lines go.
 #[derive(Debug)]
@@ -138,6 +140,11 @@ impl AccessLog {
             self.queue.owing.push(entry.log);
             self.wake();
         }
+    }
+
+    /// Bytes set aside for the lines that are not written yet.
+    pub(crate) fn memory(&self) -> usize {
+        self.queue.waiting.load(Ordering::Relaxed) * LINE
     }
 
     pub(crate) fn dropped(&self) -> u64 {

@@ -198,6 +198,7 @@ impl ControlServer {
             log_lines_dropped: self.shared.log.dropped(),
             platform_errors: self.shared.platform_errors.load(Ordering::Relaxed),
             idle_upstreams: self.shared.pool.count() as u64,
+            memory: self.shared.memory() as u64,
             apps,
         }
     }

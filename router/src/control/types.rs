@@ -174,6 +174,9 @@ pub struct Stats {
     /// Idle connections to dynos.
     #[serde(default)]
     pub idle_upstreams: u64,
+    /// Bytes that are set aside for open connections and log lines, or taken by large heads: [`crate::Limits::memory`] at most.
+    #[serde(default)]
+    pub memory: u64,
     /// By app, in the order of their ids.
     pub apps: Vec<AppStats>,
 }

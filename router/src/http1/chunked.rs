@@ -3,8 +3,8 @@
 
 /// Bytes a chunk-size line may have, extensions included.
 const MAX_SIZE_LINE: usize = 256;
-/// Bytes all trailers together may have.
-const MAX_TRAILERS: usize = 8192;
+/// Bytes all trailers together may have: each line must fit into the smallest buffer.
+const MAX_TRAILERS: usize = 4096;
 
 /// The framing is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,9 +7,11 @@ mod target;
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::token::{is_token, put_decimal};
-use super::{Framing, host};
+use super::{Framing, MANY_HEADERS, host, rewritten};
+use crate::budget::{Budget, BudgetVec, REWRITTEN};
 use fields::{Seen, connection_names, is_ours};
 use target::{Path, split_target};
 
@@ -33,10 +35,10 @@ pub(crate) struct Origin<'a> {
 }
 
 /// A request, as the app will get it. One per connection, used again for each request: nothing is allocated once it has grown.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Request {
     /// The head for the app without its end: `Connect-Time` and the empty line are added when it is sent.
-    head: Vec<u8>,
+    head: BudgetVec,
     method: Range<usize>,
     target: Range<usize>,
     host: Range<usize>,
@@ -53,9 +55,29 @@ pub(crate) struct Request {
 
 /// Longest head that is split with the small header table on the stack.
 const FEW_HEADERS: usize = 48;
-const MANY_HEADERS: usize = 1024;
 
 impl Request {
+    pub(crate) fn new(budget: &Arc<Budget>) -> Self {
+        Self {
+            head: BudgetVec::new(REWRITTEN, budget),
+            method: 0..0,
+            target: 0..0,
+            host: 0..0,
+            id: 0..0,
+            forwarded: 0..0,
+            framing: None,
+            is_http11: false,
+            keep_alive: false,
+            upgrade: false,
+            bad_expectation: false,
+        }
+    }
+
+    /// Gives memory back. What is left of the request may not be looked at any more.
+    pub(crate) fn shrink(&mut self) {
+        self.head.release();
+    }
+
     pub(crate) fn method(&self) -> &[u8] {
         &self.head[self.method.clone()]
     }
@@ -109,8 +131,11 @@ impl Request {
         self.head.len()
     }
 
-    /// Reads one head, which [`super::head::HeadScan`] found to be complete.
+    /// Reads one head, which [`super::head::HeadScan`] found to be complete. 503 if there is no memory for it.
     pub(crate) fn read(&mut self, head: &[u8], origin: &Origin<'_>, max_name: usize) -> Result<(), Reject> {
+        if !self.head.fit(rewritten(head.len())) {
+            return Err(Reject(503));
+        }
         match self.read_with::<FEW_HEADERS>(head, origin, max_name) {
             Err(Reject(431)) => self.read_with::<MANY_HEADERS>(head, origin, max_name),
             other => other,

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use super::token::{decimal, is_token, is_value, list};
-use super::{Framing, MOST_NAMED};
+use super::{Framing, MANY_HEADERS, MOST_NAMED};
 use crate::config::Limits;
 
 /// A response head that cannot be passed on.
@@ -38,11 +38,11 @@ pub(crate) struct Asked {
     pub(crate) upgrade: bool,
 }
 
-/// Reads a complete head and appends the client's to `out`.
+/// Reads a complete head and appends the client's to `out`, where it needs as much room as [`super::rewritten`] says.
 #[inline(never)]
 pub(crate) fn read(head: &[u8], asked: Asked, limits: &Limits, out: &mut Vec<u8>) -> Result<Response, BadResponse> {
     match read_with::<48>(head, asked, limits, out) {
-        Err(BadResponse::TooLarge) => read_with::<1024>(head, asked, limits, out),
+        Err(BadResponse::TooLarge) => read_with::<MANY_HEADERS>(head, asked, limits, out),
         other => other,
     }
 }

@@ -3,6 +3,7 @@
 use std::future::Future as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -60,7 +61,8 @@ pub(crate) async fn serve<T: Transport>(client: T, peer: SocketAddr, local_port:
         Poll::Ready(())
     });
     register.await;
-    let (ahead, request, scratch) = (Buffer::default(), Request::default(), Scratch::default());
+    let budget = &shared.budget;
+    let (ahead, request, scratch) = (Buffer::new(budget), Request::new(budget), Scratch::new(budget));
     let mut conn = Conn { client, ahead, request, scratch, timer, shared };
     let peer = peer.ip().to_canonical().to_string();
     let mut first = true;
@@ -77,8 +79,9 @@ pub(crate) async fn serve<T: Transport>(client: T, peer: SocketAddr, local_port:
             break conn.refuse(status).await;
         }
         conn.ahead.consume(length);
+        conn.ahead.shrink();
         match exchange(&mut conn).await {
-            Next::Keep => conn.ahead.shrink(),
+            Next::Keep => conn.shrink(),
             next => break next,
         }
     };
@@ -118,8 +121,11 @@ impl<T: Transport> Conn<T> {
                     Err(HeadError::Headers) => return Head::Bad(431),
                 }
             }
+            if !self.ahead.make_room(limits.request_head + limits.header_line) {
+                return Head::Bad(503);
+            }
             let (mut reader, _) = self.client.split();
-            let mut read = std::pin::pin!(self.ahead.read(&mut reader, limits.request_head + limits.header_line));
+            let mut read = std::pin::pin!(self.ahead.read(&mut reader));
             let (timer, shared) = (&mut self.timer, &self.shared);
             let result = std::future::poll_fn(|cx| {
                 if let Poll::Ready(result) = read.as_mut().poll(cx) {
@@ -143,10 +149,25 @@ impl<T: Transport> Conn<T> {
         }
     }
 
-    /// Answers what is not a request. Nobody's log: whose host it was meant for is not to be trusted.
+    /// Gives memory back that the connection does not need between requests.
+    fn shrink(&mut self) {
+        self.ahead.shrink();
+        self.request.shrink();
+        self.scratch.shrink();
+    }
+
+    /// Answers what is not a request, or one whose head there is no memory for (503). Nobody's log: whose host it was meant for is not to
+    /// be trusted.
     async fn refuse(&mut self, status: u16) -> Next {
         tracing::debug!(status, "request refused");
-        let body = self.shared.pages.error(Code::H26, status);
+        // Nobody will look at it, and others may need the memory while this client takes its time to read.
+        self.ahead.consume(self.ahead.len());
+        self.shrink();
+        let code = if status == 503 { Code::H99 } else { Code::H26 };
+        if code == Code::H99 {
+            self.shared.platform_errors.fetch_add(1, Ordering::Relaxed);
+        }
+        let body = self.shared.pages.error(code, status);
         self.page(status, &body, false, false).await
     }
 
@@ -168,9 +189,9 @@ impl<T: Transport> Conn<T> {
         let mut future = std::pin::pin!(future);
         loop {
             let (mut reader, _) = self.client.split();
-            let has_room = self.ahead.has_room(AHEAD);
+            let has_room = self.ahead.make_room(AHEAD);
             let mut read =
-                std::pin::pin!(async { if has_room { self.ahead.read(&mut reader, AHEAD).await } else { std::future::pending().await } });
+                std::pin::pin!(async { if has_room { self.ahead.read(&mut reader).await } else { std::future::pending().await } });
             let timer = &mut self.timer;
             let event = std::future::poll_fn(|cx| {
                 if let Poll::Ready(output) = future.as_mut().poll(cx) {
@@ -199,7 +220,7 @@ impl<T: Transport> Conn<T> {
             let mut total = 0;
             while total < LINGER_BYTES {
                 ahead.consume(ahead.len());
-                match ahead.read(&mut reader, 64 * 1024).await? {
+                match ahead.read_body(&mut reader).await? {
                     0 => break,
                     count => total += count,
                 }
@@ -217,4 +238,25 @@ pub(crate) enum Watched<O> {
     Done(O),
     ClientLeft,
     Over(Over),
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::budget::TASK;
+    use crate::serve::upstream::Upstream;
+
+    fn size_of_future<A, B, C, D, E, F: Future>(_: impl Fn(A, B, C, D, E) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// What is set aside for a connection is what it takes: the task, and what the runtime and the list of connections keep for it.
+    #[test]
+    fn a_task_is_as_small_as_the_budget_says() {
+        let task = size_of_future(serve::<TcpStream>) + size_of::<Upstream>();
+        let elsewhere = 2048;
+        assert!(task + elsewhere <= TASK, "{task}");
+    }
 }

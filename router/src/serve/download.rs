@@ -4,15 +4,17 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::buffer::Buffer;
 use super::progress::{On, Progress};
-use super::rechunk::{As, put_content, rechunk};
+use super::rechunk::{As, Rest, chunk, rechunk};
 use super::relay::Failure;
 use super::transport::{QuickAck, SHORT};
+use crate::budget::BudgetVec;
 use crate::code::Code;
 use crate::config::Limits;
 use crate::http1::Framing;
 use crate::http1::chunked::Chunked;
 use crate::http1::head::{HeadError, HeadLimits, HeadScan};
 use crate::http1::response::{Asked, BadResponse, Response, read};
+use crate::http1::rewritten;
 
 /// Body bytes written together with what precedes them.
 const TOGETHER: usize = 16 * 1024;
@@ -25,13 +27,16 @@ pub(super) async fn respond<R: AsyncRead + QuickAck + Unpin, W: AsyncWrite + Unp
     buffer: &mut Buffer,
     to: &mut W,
     asked: Asked,
-    out: &mut Vec<u8>,
+    out: &mut BudgetVec,
     progress: &Progress,
     limits: &Limits,
 ) -> Result<Response, Failure> {
     for _ in 0..=MAX_INTERIM {
         out.clear();
         let length = find_head(from, buffer, progress, limits).await?;
+        if !out.fit(rewritten(length)) {
+            return Err(Failure::Code(Code::H99));
+        }
         let response = read(&buffer.bytes()[..length], asked, limits, out).map_err(|bad| {
             Failure::Code(match bad {
                 BadResponse::Malformed => Code::H17,
@@ -74,8 +79,12 @@ async fn find_head<R: AsyncRead + QuickAck + Unpin>(
         if !buffer.is_empty() && buffer.len() < SHORT {
             from.quick_ack();
         }
+        // It is no fault of the app's: it may send as much.
+        if !buffer.make_room(limits.response_head + limits.response_header_line) {
+            return Err(Failure::Code(Code::H99));
+        }
         progress.response_waits(On::Dyno);
-        match buffer.read(from, limits.response_head + limits.response_header_line).await {
+        match buffer.read(from).await {
             Ok(1..) => progress.response_moved(),
             _ if progress.heard() => return Err(Failure::Code(Code::H13)),
             _ => return Err(Failure::Silent { sent: true }),
@@ -89,7 +98,7 @@ async fn pass_body<R: AsyncRead + QuickAck + Unpin, W: AsyncWrite + Unpin>(
     buffer: &mut Buffer,
     to: &mut W,
     response: Response,
-    out: &mut Vec<u8>,
+    out: &mut BudgetVec,
     progress: &Progress,
 ) -> Result<(), Failure> {
     let form = if response.rechunk { As::Chunks } else { As::Plain };
@@ -97,41 +106,44 @@ async fn pass_body<R: AsyncRead + QuickAck + Unpin, W: AsyncWrite + Unpin>(
     let mut left = if let Framing::Length(length) = response.framing { length } else { 0 };
     loop {
         let (mut counted, mut direct) = (0, 0);
-        let ended = match response.framing {
-            Framing::None => true,
+        let rest = match response.framing {
+            Framing::None => Rest::Ended,
             Framing::Length(_) => {
                 let count = left.min(buffer.len() as u64) as usize;
                 left -= count as u64;
-                if count <= TOGETHER {
+                if count <= TOGETHER && out.fit(out.len() + count) {
                     out.extend_from_slice(&buffer.bytes()[..count]);
                     buffer.consume(count);
                 } else {
                     direct = count;
                 }
                 counted = count;
-                left == 0
+                if left == 0 { Rest::Ended } else { Rest::Missing }
             }
             Framing::Chunked => {
-                let (content, ended) = rechunk(&mut chunked, buffer, out, form).map_err(|_| Failure::Code(Code::H18))?;
+                let (content, rest) = rechunk(&mut chunked, buffer, out, form).map_err(|_| Failure::Code(Code::H18))?;
                 counted = content;
-                ended
+                rest
             }
             Framing::Close => {
-                counted = buffer.len();
-                put_content(out, buffer.bytes(), form);
-                buffer.consume(counted);
-                false
+                let (content, rest) = chunk(buffer, out, form);
+                counted = content;
+                rest
             }
         };
         pass(to, out, progress).await?;
         out.clear();
+        // The head is gone; what it took beyond the common size is not needed for a body.
+        out.release();
         if direct > 0 {
             pass(to, &buffer.bytes()[..direct], progress).await?;
             buffer.consume(direct);
         }
         progress.sent_to_client(counted);
-        if ended {
-            return Ok(());
+        match rest {
+            Rest::Ended => return Ok(()),
+            Rest::Waits => continue,
+            Rest::Missing => {}
         }
         if counted < SHORT {
             from.quick_ack();

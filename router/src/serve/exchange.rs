@@ -208,7 +208,8 @@ async fn connect<T: Transport>(conn: &mut Conn<T>, slot: &Slot, repeated: bool, 
     }
     let patience = conn.shared.limits.connect_timeout;
     // Twice the patience: the connect itself gives up first.
-    let result = match conn.watched(now + patience * 2, Upstream::connect(slot.backend.addr, patience)).await {
+    let budget = Arc::clone(&conn.shared.budget);
+    let result = match conn.watched(now + patience * 2, Upstream::connect(slot.backend.addr, patience, &budget)).await {
         Watched::Done(result) => result,
         Watched::ClientLeft => Err(Code::H27),
         Watched::Over(over) => Err(over.code(Code::H19)),

@@ -22,6 +22,7 @@ use std::sync::atomic::AtomicU64;
 use tokio::time::Instant;
 
 use crate::access_log::AccessLog;
+use crate::budget::{Budget, CONNECTION, IDLE};
 use crate::config::Limits;
 use crate::pages::Pages;
 use crate::routes::Routes;
@@ -33,6 +34,7 @@ use stop::Stop;
 pub(crate) struct Shared {
     pub(crate) routes: Routes,
     pub(crate) pool: Arc<Pool>,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) limits: Limits,
     pub(crate) pages: Pages,
     pub(crate) log: AccessLog,
@@ -49,5 +51,11 @@ impl Shared {
     /// Milliseconds on the router's clock, which never jumps.
     pub(crate) fn now_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
+    }
+
+    /// Bytes of [`Limits::memory`] that are spoken for.
+    pub(crate) fn memory(&self) -> usize {
+        let set_aside = self.admission.count() * CONNECTION + self.pool.count() * IDLE;
+        set_aside + self.log.memory() + self.budget.used()
     }
 }

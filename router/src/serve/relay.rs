@@ -2,6 +2,8 @@
 //!
 //! Back-pressure is the shape of the code: each direction owns one buffer and reads again only after it was written out.
 
+use std::sync::Arc;
+
 use tokio::io::AsyncWriteExt;
 
 use super::buffer::Buffer;
@@ -11,6 +13,7 @@ use super::progress::Progress;
 use super::transport::Transport;
 use super::upload::feed;
 use super::upstream::Upstream;
+use crate::budget::{Budget, BudgetVec, REWRITTEN};
 use crate::code::Code;
 use crate::config::Limits;
 use crate::http1::Framing;
@@ -29,10 +32,21 @@ pub(crate) enum Failure {
 }
 
 /// The scratch space of a client's connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Scratch {
-    pub(crate) to_client: Vec<u8>,
-    pub(crate) to_dyno: Vec<u8>,
+    pub(crate) to_client: BudgetVec,
+    pub(crate) to_dyno: BudgetVec,
+}
+
+impl Scratch {
+    pub(crate) fn new(budget: &Arc<Budget>) -> Self {
+        Self { to_client: BudgetVec::new(REWRITTEN, budget), to_dyno: BudgetVec::new(REWRITTEN, budget) }
+    }
+
+    pub(crate) fn shrink(&mut self) {
+        self.to_client.release();
+        self.to_dyno.release();
+    }
 }
 
 /// Sends `head` and the body that follows it from the client, and passes the response back. The response is complete when this
@@ -75,7 +89,6 @@ pub(crate) async fn relay<T: Transport>(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use tokio::net::{TcpListener, TcpStream};
@@ -89,10 +102,11 @@ mod tests {
     async fn a_dyno_that_answers_at_once_costs_nobody_the_connection() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let mut upstream = Upstream::connect(addr, Duration::from_secs(5)).await.unwrap();
+        let budget = Budget::new(0);
+        let mut upstream = Upstream::connect(addr, Duration::from_secs(5), &budget).await.unwrap();
         let (mut dyno, _) = listener.accept().await.unwrap();
         dyno.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").await.unwrap();
-        upstream.buffer.read(&mut upstream.stream, 1024).await.unwrap();
+        upstream.buffer.read_body(&mut upstream.stream).await.unwrap();
         let _visitor = TcpStream::connect(addr).await.unwrap();
         let (mut client, _) = listener.accept().await.unwrap();
 
@@ -101,7 +115,7 @@ mod tests {
         let mut timer = Deadline::new(Instant::now() + Duration::from_secs(5), Arc::new(Stop::default()));
         let asked = Asked { is_head: false, is_http11: true, keep_alive: true, upgrade: false };
         let head = b"GET / HTTP/1.1\r\nHost: app\r\n\r\n";
-        let (mut ahead, mut scratch) = (Buffer::default(), Scratch::default());
+        let (mut ahead, mut scratch) = (Buffer::new(&budget), Scratch::new(&budget));
         let response =
             relay(&mut client, &mut ahead, &mut upstream, head, Framing::None, asked, &mut scratch, &mut timer, &progress, &limits);
         let response = response.await.unwrap();

@@ -4,9 +4,10 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::buffer::Buffer;
 use super::progress::{On, Progress};
-use super::rechunk::{As, rechunk};
+use super::rechunk::{As, Rest, rechunk};
 use super::relay::Failure;
 use super::transport::{QuickAck, SHORT};
+use crate::budget::BudgetVec;
 use crate::code::Code;
 use crate::http1::Framing;
 use crate::http1::chunked::Chunked;
@@ -21,7 +22,7 @@ pub(super) async fn feed<R: AsyncRead + QuickAck + Unpin, W: AsyncWrite + Unpin>
     to: &mut W,
     rest_of_head: &[u8],
     framing: Framing,
-    scratch: &mut Vec<u8>,
+    scratch: &mut BudgetVec,
     progress: &Progress,
 ) -> Failure {
     let fed = async {
@@ -42,10 +43,10 @@ pub(super) async fn feed<R: AsyncRead + QuickAck + Unpin, W: AsyncWrite + Unpin>
         Err(Stop::Failure(failure)) => return failure,
     }
     loop {
-        if !ahead.has_room(MAX_AHEAD) {
+        if !ahead.make_room(MAX_AHEAD) {
             std::future::pending::<()>().await;
         }
-        if !matches!(ahead.read(from, MAX_AHEAD).await, Ok(1..)) {
+        if !matches!(ahead.read(from).await, Ok(1..)) {
             return Failure::Code(Code::H27);
         }
     }
@@ -108,17 +109,18 @@ async fn feed_chunks<R: AsyncRead + QuickAck + Unpin, W: AsyncWrite + Unpin>(
     from: &mut R,
     ahead: &mut Buffer,
     to: &mut W,
-    scratch: &mut Vec<u8>,
+    scratch: &mut BudgetVec,
     progress: &Progress,
 ) -> Result<(), Stop> {
     let mut chunked = Chunked::new();
     loop {
         scratch.clear();
-        let (_, ended) = rechunk(&mut chunked, ahead, scratch, As::Chunks).map_err(|_| Stop::Failure(Failure::BadBody))?;
+        let (_, rest) = rechunk(&mut chunked, ahead, scratch, As::Chunks).map_err(|_| Stop::Failure(Failure::BadBody))?;
         put(to, scratch, progress).await?;
-        if ended {
-            return Ok(());
+        match rest {
+            Rest::Ended => return Ok(()),
+            Rest::Waits => {}
+            Rest::Missing => fill(from, ahead, progress).await?,
         }
-        fill(from, ahead, progress).await?;
     }
 }

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::buffer::Buffer;
+use crate::budget::Budget;
 use crate::code::Code;
 use crate::routes::idle::Permit;
 
@@ -25,7 +27,7 @@ impl Upstream {
     /// # Errors
     /// H19 if nobody answered in time, H21 if the connection was refused, H23 if nobody can ever connect to this address, H99 if this
     /// process has nothing left to connect with.
-    pub(crate) async fn connect(addr: SocketAddr, patience: Duration) -> Result<Box<Self>, Code> {
+    pub(crate) async fn connect(addr: SocketAddr, patience: Duration, budget: &Arc<Budget>) -> Result<Box<Self>, Code> {
         let stream = match timeout(patience, TcpStream::connect(addr)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -43,7 +45,7 @@ impl Upstream {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%addr, %error, "cannot set TCP_NODELAY");
         }
-        Ok(Box::new(Self { stream, buffer: Buffer::default(), idle_since: Instant::now(), permit: None }))
+        Ok(Box::new(Self { stream, buffer: Buffer::new(budget), idle_since: Instant::now(), permit: None }))
     }
 
     /// Whether it can take another request: idle for a short time, not closed, and nothing came that nobody asked for.

@@ -7,7 +7,7 @@ fn origin() -> Origin<'static> {
 }
 
 fn read(head: &[u8]) -> Result<Request, Reject> {
-    let mut request = Request::default();
+    let mut request = Request::new(&Budget::new(0));
     request.read(head, &origin(), 1000).map(|()| request)
 }
 
@@ -25,6 +25,33 @@ fn the_app_gets_the_clients_head_and_ours() {
           Via: 1.0 fred\r\nConnection: keep-alive, X-Forwarded-For, X-Request-Id, X-Private, close\r\nX-Private: 1\r\nTE: trailers\r\n\
           Keep-Alive: timeout=5\r\nProxy-Connection: x\r\nCookie: a=b; c\r\n\r\n"
     ));
+}
+
+/// What is written is never longer than what room was made for: the shortest lines gain most.
+#[test]
+fn there_is_room_for_every_head() {
+    for lines in [0, 1, 100, 990] {
+        for line in ["a:\r\n", "x-forwarded-for:a\r\n", "abc:d\r\n"] {
+            let head = format!("GET http://example.com HTTP/1.1\r\nHost:a\r\n{}\r\n", line.repeat(lines));
+            let origin = Origin { peer: "2001:db8:1234:5678:9abc:def0:1234:5678", port: 65535, start_ms: u64::MAX, ..origin() };
+            let mut request = Request::new(&Budget::new(64 * 1024));
+            request.read(head.as_bytes(), &origin, 1000).unwrap();
+            let length = request.len();
+            let written = request.finish(u64::MAX, length).len();
+            assert!(written <= rewritten(head.len()), "{written} of {}", head.len());
+        }
+    }
+}
+
+#[test]
+fn a_head_without_memory_is_503() {
+    let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", format!("A: {}\r\n", "a".repeat(8000)).repeat(3));
+    let budget = Budget::new(20 * 1024);
+    let (mut one, mut two) = (Request::new(&budget), Request::new(&budget));
+    assert_eq!(one.read(head.as_bytes(), &origin(), 1000), Ok(()));
+    assert_eq!(two.read(head.as_bytes(), &origin(), 1000), Err(Reject(503)));
+    one.shrink();
+    assert_eq!(two.read(head.as_bytes(), &origin(), 1000), Ok(()));
 }
 
 #[test]
