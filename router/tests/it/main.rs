@@ -8,6 +8,7 @@ mod control;
 mod harness;
 mod limits;
 mod logs;
+mod memory;
 mod process;
 mod smuggling;
 mod streams;

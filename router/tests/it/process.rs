@@ -26,7 +26,11 @@ fn be_a_router() {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
-        let router = Router::bind(config(dir, Limits::default())).unwrap();
+        let mut limits = Limits::default();
+        if let Some(memory) = std::env::var("ROUTER_MEMORY").ok().and_then(|number| number.parse().ok()) {
+            limits.memory = memory;
+        }
+        let router = Router::bind(config(dir, limits)).unwrap();
         std::fs::write(dir.join("addr.new"), router.local_addrs()[0].to_string()).unwrap();
         std::fs::rename(dir.join("addr.new"), dir.join("addr")).unwrap();
         router.serve(CancellationToken::new()).await;
@@ -41,14 +45,12 @@ struct Process {
 }
 
 impl Process {
-    /// With room for this many descriptors (`None`: as many as we have), and two apps, `one` and `two`, that this dyno serves.
-    async fn start(descriptors: Option<u64>, dyno: SocketAddr) -> Self {
+    /// With these variables, and two apps, `one` and `two`, that this dyno serves.
+    async fn start(env: &[(&str, u64)], dyno: SocketAddr) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "process::be_a_router", "--ignored", "--nocapture"]).env("ROUTER_DIR", dir.path());
-        if let Some(descriptors) = descriptors {
-            command.env("ROUTER_DESCRIPTORS", descriptors.to_string());
-        }
+        command.envs(env.iter().map(|(name, number)| (name, number.to_string())));
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let file = dir.path().join("addr");
         let addr = eventually(|| {
@@ -101,6 +103,13 @@ impl Process {
         self.allow(free.next().unwrap());
     }
 
+    /// Bytes of memory it has, as proc_pid_status(5) names them: `VmRSS` now, `VmHWM` at most so far.
+    fn memory(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
     fn descriptors(&self) -> u64 {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count() as u64
     }
@@ -117,7 +126,7 @@ impl Drop for Process {
 #[tokio::test]
 async fn without_descriptors_nothing_spins_and_nothing_is_lost() {
     let (dyno, _) = answering(HELLO).await;
-    let router = Process::start(None, dyno).await;
+    let router = Process::start(&[], dyno).await;
     // The first client takes the last descriptor; there is none for its dyno.
     router.allow_one_more();
     let mut first = router.ask("one").await;
@@ -148,7 +157,7 @@ async fn without_descriptors_nothing_spins_and_nothing_is_lost() {
 async fn clients_are_turned_away_before_descriptors_run_out() {
     const ALLOWED: u64 = 320;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let router = Process::start(Some(ALLOWED), listener.local_addr().unwrap()).await;
+    let router = Process::start(&[("ROUTER_DESCRIPTORS", ALLOWED)], listener.local_addr().unwrap()).await;
     let served = (ALLOWED / 16 * 6) as usize;
     let mut clients = Vec::new();
     let mut dynos = Vec::new();
@@ -180,6 +189,53 @@ async fn clients_are_turned_away_before_descriptors_run_out() {
         assert_eq!(status(&read_all(&mut client).await), 200);
     }
     rest.abort();
+}
+
+/// The budget is what the process really takes, and not only what it counts: heads that do not end come from everywhere.
+#[tokio::test]
+async fn memory_stays_within_its_budget() {
+    const MEMORY: u64 = 64 << 20;
+    const HOGS: usize = 650;
+    const CLIENTS: usize = 200;
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+    let head: &'static [u8] = format!("HTTP/1.1 200 OK\r\n{}", format!("X: {}\r\n", "x".repeat(250_000)).repeat(4)).leak().as_bytes();
+    let boaster = dyno(move |mut stream| async move {
+        read_head(&mut stream).await;
+        // It is cut when there is no room for more.
+        let _ = stream.write_all(head).await;
+        let _ = stream.read_u8().await;
+    })
+    .await;
+    let router = Process::start(&[("ROUTER_MEMORY", MEMORY)], boaster).await;
+    let before = router.memory("VmRSS");
+
+    let request = format!("GET / HTTP/1.1\r\nHost: one.localhost\r\n{}", format!("X: {}\r\n", "x".repeat(7500)).repeat(8));
+    let mut hogs = Vec::new();
+    for _ in 0..HOGS {
+        let mut hog = TcpStream::connect(router.addr).await.unwrap();
+        let _ = hog.write_all(request.as_bytes()).await;
+        hogs.push(hog);
+    }
+    let mut clients = tokio::task::JoinSet::new();
+    for at in 0..CLIENTS {
+        let mut client = router.ask(if at % 2 == 0 { "one" } else { "two" }).await;
+        clients.spawn(async move {
+            let mut answer = String::new();
+            let _ = client.read_to_string(&mut answer).await;
+            answer
+        });
+    }
+    // Those that are not told hold what they have got: far fewer than there would be room for without the budget.
+    for _ in 0..CLIENTS - 50 {
+        let answer = within(clients.join_next()).await.unwrap().unwrap();
+        assert!(status(&answer) == 503 && answer.contains("H99"), "{answer}");
+    }
+    let stats = router.control.stats().await.unwrap();
+    assert!(stats.memory <= MEMORY, "{}", stats.memory);
+    let grown = router.memory("VmHWM") - before;
+    assert!(grown < MEMORY + MEMORY / 4, "it grew by {} MiB", grown >> 20);
+    assert!(grown > MEMORY / 8, "it grew by {} MiB only: the test shows nothing", grown >> 20);
 }
 
 /// Whoever is neither root nor the router's own user is refused, even if the socket's mode let them in.
