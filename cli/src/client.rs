@@ -50,7 +50,11 @@ impl Client {
     /// The server named by `--api`/`LANDFALL_API`, else the default login's, else this machine's; the token from `LANDFALL_API_KEY`, else the login.
     pub(crate) fn open(api: Option<&str>) -> Result<Self> {
         let credentials = Credentials::load()?;
-        let api = api.map(str::to_owned).or_else(|| credentials.default.clone()).unwrap_or_else(|| DEFAULT_API.to_owned());
+        let api = api
+            .filter(|api| !api.is_empty())
+            .map(str::to_owned)
+            .or_else(|| credentials.default.clone())
+            .unwrap_or_else(|| DEFAULT_API.to_owned());
         let api = api.trim_end_matches('/').to_owned();
         if !api.starts_with("http://") && !api.starts_with("https://") {
             return Err(CliError::new(format!("the API address {api:?} is not a URL"), format!("--api {DEFAULT_API}")));

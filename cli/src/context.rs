@@ -9,7 +9,8 @@ use crate::error::{CliError, Result};
 
 /// `-a NAME` (or `LANDFALL_APP`), else the git remote's.
 pub(crate) fn app_name(arg: &AppArg) -> Result<AppName> {
-    let name = match &arg.app {
+    // An empty variable is how shells and CI systems unset one.
+    let name = match arg.app.as_ref().filter(|name| !name.is_empty()) {
         Some(name) => name.clone(),
         None => app_of_remote(&arg.remote).ok_or_else(|| {
             CliError::new(

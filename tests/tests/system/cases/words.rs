@@ -36,6 +36,13 @@ pub(crate) fn app_names(instance: &Instance) -> Result<()> {
     ] {
         refused(create(name), &[rule, "landfall create "]).with_context(|| name.to_owned())?;
     }
+    // An empty variable names no app: the folder's remote does.
+    let unset = |run: Run| {
+        run.with(|command| {
+            command.env("LANDFALL_APP", "").env("LANDFALL_API", "");
+        })
+    };
+    ensure!(unset(app.landfall(&["apps:info", "--json"])).ok()?.stdout.contains("name-is-taken"));
     // The same rules for a new name, and nothing changes.
     refused(app.landfall(&["apps:rename", "../x"]), &["must start with a lower-case letter"])?;
     ensure!(app.json(&["apps:info", "--json"])?["name"] == "name-is-taken");
