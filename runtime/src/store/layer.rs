@@ -47,6 +47,7 @@ impl Store {
                 let exchange = rustix::fs::RenameFlags::EXCHANGE;
                 rustix::fs::renameat_with(rustix::fs::CWD, staged.dir.path(), rustix::fs::CWD, &target, exchange)
                     .doing("replacing a damaged layer")?;
+                self.checks.forget(&layer.diff_id);
                 // Not removed now: a dyno may still run on what is left of it. It goes when the agent is started next.
                 let _kept = staged.dir.keep();
                 return Ok(());

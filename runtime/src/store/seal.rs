@@ -25,6 +25,9 @@ const SEAL: &str = "seal";
 /// In the directory of a layer that has another content than its name.
 const DAMAGED: &str = "damaged";
 
+/// One look serves every start that comes so soon after it: many at once need one, not one each.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// What a layer's directory looked like when its content was hashed last.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Seal {
@@ -34,7 +37,7 @@ struct Seal {
     hashed_at: u64,
 }
 
-/// Checks that were made or are being made, by layer: many starts at once need one look, not one each.
+/// Checks that were made or are being made, by layer.
 #[derive(Debug, Default)]
 pub(super) struct Checks(Mutex<HashMap<String, Arc<Mutex<Option<Check>>>>>);
 
@@ -64,8 +67,7 @@ impl Store {
             let asked = Instant::now();
             let last = self.checks.of(diff_id);
             let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-            // Somebody began to look after we asked: that is our look, too.
-            if let Some(check) = last.as_ref().filter(|check| check.begun >= asked) {
+            if let Some(check) = last.as_ref().filter(|check| check.begun + FRESH > asked) {
                 return check.outcome.clone();
             }
             let (begun, outcome) = (Instant::now(), self.look(diff_id));
@@ -192,18 +194,18 @@ fn children(hasher: &mut sha2::Sha256, dir: &OwnedFd) -> io::Result<()> {
 }
 
 fn add(hasher: &mut sha2::Sha256, stat: &Stat) {
-    let numbers = [
-        i128::from(stat.st_ino),
-        i128::from(stat.st_mode),
-        i128::from(stat.st_uid) << 32 | i128::from(stat.st_gid),
-        i128::from(stat.st_size),
-        i128::from(stat.st_rdev),
-        i128::from(stat.st_mtime) << 32 | i128::from(stat.st_mtime_nsec),
-        i128::from(stat.st_ctime) << 32 | i128::from(stat.st_ctime_nsec),
-    ];
-    let mut bytes = [0; 16 * 7];
-    for (place, number) in bytes.chunks_exact_mut(16).zip(numbers) {
-        place.copy_from_slice(&number.to_le_bytes());
+    let mut bytes = [0; 60];
+    let mut at = 0;
+    let mut put = |number: &[u8]| {
+        bytes[at..at + number.len()].copy_from_slice(number);
+        at += number.len();
+    };
+    for number in [stat.st_ino, stat.st_size.cast_unsigned(), stat.st_rdev, stat.st_mtime.cast_unsigned(), stat.st_ctime.cast_unsigned()] {
+        put(&number.to_le_bytes());
+    }
+    // The nanoseconds of a second fit.
+    for number in [stat.st_mode, stat.st_uid, stat.st_gid, stat.st_mtime_nsec as u32, stat.st_ctime_nsec as u32] {
+        put(&number.to_le_bytes());
     }
     hasher.update(bytes);
 }
@@ -242,11 +244,11 @@ mod tests {
         let before = kept(&store, &diff_id);
         let program = store.layer_fs(&diff_id).unwrap().join("bin/program");
         fs::write(&program, "as it was made").unwrap();
-        store.check(std::slice::from_ref(&diff_id)).unwrap();
+        store.look(&diff_id).unwrap();
         assert_ne!(kept(&store, &diff_id), before);
         // No seal at all, as on data of an earlier Landfall.
         fs::remove_file(store.layer_dir(&diff_id).unwrap().join(SEAL)).unwrap();
-        store.check(std::slice::from_ref(&diff_id)).unwrap();
+        store.look(&diff_id).unwrap();
         assert!(!kept(&store, &diff_id).is_empty());
     }
 
@@ -258,7 +260,7 @@ mod tests {
         let time = fs::metadata(&program).unwrap().modified().unwrap();
         fs::write(&program, "as it was MADE").unwrap();
         fs::File::options().write(true).open(&program).unwrap().set_modified(time).unwrap();
-        let error = store.check(std::slice::from_ref(&diff_id)).unwrap_err();
+        let error = store.look(&diff_id).unwrap_err();
         assert!(error.code == FaultCode::Digest && error.message.contains(&format!("Expected: {diff_id}, found: sha256:")), "{error:?}");
         // Marked: nobody uses it, though what it holds was not looked at again.
         fs::write(&program, "as it was made").unwrap();
@@ -269,7 +271,7 @@ mod tests {
         fs::create_dir(staged.fs().join("bin")).unwrap();
         fs::write(staged.fs().join("bin/program"), "as it was made").unwrap();
         assert_eq!(store.layer_commit(staged).unwrap().diff_id, diff_id);
-        store.check(std::slice::from_ref(&diff_id)).unwrap();
+        store.look(&diff_id).unwrap();
     }
 
     #[test]
@@ -279,11 +281,11 @@ mod tests {
         fs::write(fs_dir.join("bin/program"), "as it rotted..").unwrap();
         // The seal of the rotten layer: as if the file system had seen no change.
         super::seal(&store.layer_dir(&diff_id).unwrap(), survey(&fs_dir).unwrap());
-        store.check(std::slice::from_ref(&diff_id)).unwrap();
+        store.look(&diff_id).unwrap();
         store.hash_old(Duration::from_hours(1), || false).unwrap();
-        store.check(std::slice::from_ref(&diff_id)).unwrap();
+        store.look(&diff_id).unwrap();
         store.hash_old(Duration::ZERO, || false).unwrap();
-        assert_eq!(store.check(std::slice::from_ref(&diff_id)).unwrap_err().code, FaultCode::Digest);
+        assert_eq!(store.look(&diff_id).unwrap_err().code, FaultCode::Digest);
     }
 
     #[test]
@@ -299,7 +301,7 @@ mod tests {
         for (number, change) in changes.into_iter().enumerate() {
             let (_dir, store, diff_id) = made();
             change(&store.layer_fs(&diff_id).unwrap());
-            assert!(store.check(std::slice::from_ref(&diff_id)).is_err(), "change {number}");
+            assert!(store.look(&diff_id).is_err(), "change {number}");
         }
     }
 }

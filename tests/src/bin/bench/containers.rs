@@ -19,7 +19,8 @@ pub(crate) fn start_against_peers(instance: &Instance, table: &mut Table) -> Res
     let stack = runtime.block_on(agent.stacks())?.into_iter().next().context("a stack")?;
     let layers = runtime.block_on(agent.image(&stack.run_image))?.layers;
     let layer = layers.first().context("a layer")?.diff_id.trim_start_matches("sha256:").to_owned();
-    let root = instance.data_dir().join("agent/images/layers").join(layer).join("fs");
+    // Instances share base layers by links; runc wants a root that is none.
+    let root = instance.data_dir().join("agent/images/layers").join(layer).join("fs").canonicalize()?;
     let bundle = tempfile::TempDir::new()?;
     fs::write(bundle.path().join("config.json"), peer_config(&root.to_string_lossy()))?;
 
