@@ -24,6 +24,8 @@ pub struct GitConfig {
     pub git: PathBuf,
     /// Longest pack one push may send, in bytes. Default 512 MiB: code, not data.
     pub max_push_bytes: u64,
+    /// A repository that takes more than this many bytes takes no push. Default 2 GiB: no app fills the disk, one push after the other.
+    pub max_repository_bytes: u64,
     /// Most SSH connections at once, in any state. Default 200.
     pub max_connections: usize,
     /// Most SSH connections that have not authenticated yet. Default 50.
@@ -51,6 +53,7 @@ impl Default for GitConfig {
             host_key: "/var/lib/landfall/ssh_host_ed25519_key".into(),
             git: "/usr/bin/git".into(),
             max_push_bytes: 512 * MIB,
+            max_repository_bytes: 2048 * MIB,
             max_connections: 200,
             max_unauthenticated: 50,
             max_processes: 32,

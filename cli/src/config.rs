@@ -150,6 +150,8 @@ pub(crate) struct Build {
     pub(crate) at_once: usize,
     /// Longest push.
     pub(crate) push_mib: u64,
+    /// Most MiB of a repository; one that takes more takes no push.
+    pub(crate) repository_mib: u64,
     /// Certificates builds and dynos trust, on this host.
     pub(crate) ca_bundle: Option<PathBuf>,
     /// Python packages come from here.
@@ -238,6 +240,7 @@ impl Default for Build {
             minutes: 15,
             at_once: 1,
             push_mib: 512,
+            repository_mib: 2048,
             ca_bundle: None,
             pip_index_url: None,
             npm_registry: None,
@@ -333,8 +336,8 @@ impl Config {
         if let Some(bundle) = self.build.ca_bundle.as_ref().filter(|bundle| !bundle.is_file()) {
             problems.push(format!("build.ca_bundle = {:?}: no such file", bundle.display()));
         }
-        if self.build.at_once == 0 || self.build.minutes == 0 || self.build.push_mib == 0 {
-            problems.push("build: at_once, minutes and push_mib must be at least 1".into());
+        if self.build.at_once == 0 || self.build.minutes == 0 || self.build.push_mib == 0 || self.build.repository_mib == 0 {
+            problems.push("build: at_once, minutes, push_mib and repository_mib must be at least 1".into());
         }
         if self.build.memory_mib < 128 || self.build.disk_mib < 64 {
             problems.push("build: memory_mib must be at least 128, disk_mib at least 64".into());

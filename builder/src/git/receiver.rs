@@ -66,6 +66,10 @@ impl Receiver {
         if service == GitService::ReceivePack && is_full(&self.config.repositories) {
             return Err(full().into());
         }
+        let most = self.config.max_repository_bytes;
+        if service == GitService::ReceivePack && repos::size(&path) > most {
+            return Err(too_large(&app, most).into());
+        }
         let push = (service == GitService::ReceivePack && mode != Mode::Advertise).then(|| Pending {
             who: who.clone(),
             grant,
@@ -111,6 +115,17 @@ fn full() -> Unavailable {
                   The operator can see what fills it with: landfall doctor\n\
                   Push again once there is room; nothing needs a restart."
             .to_owned(),
+    }
+}
+
+fn too_large(app: &AppName, most: u64) -> Unavailable {
+    Unavailable {
+        message: format!(
+            "The repository of {app} takes more than {} MB, so nothing more can be pushed to it. The app runs on.\n\
+             A repository is for code: keep data in object storage or a database.\n\
+             The operator can allow more with build.repository_mib in landfall.toml.",
+            most / (1024 * 1024)
+        ),
     }
 }
 

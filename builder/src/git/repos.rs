@@ -38,6 +38,14 @@ pub(super) fn remove_quarantines(path: &Path) {
     }
 }
 
+/// Bytes of its objects, packed or not; 0 if it is not there.
+pub(super) fn size(path: &Path) -> u64 {
+    // git keeps them two levels deep.
+    let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
+    let dirs = entries(&path.join("objects"));
+    dirs.flat_map(|dir| entries(&dir.path())).filter_map(|object| Some(object.metadata().ok()?.len())).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -31,6 +31,29 @@ async fn a_pack_over_the_limit_is_refused_with_advice() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repository_over_its_limit_takes_no_push_and_can_be_fetched() {
+    for wire in WIRES {
+        let server = Server::with(|config| config.max_repository_bytes = 64 * 1024).await;
+        let tree = server.work_tree(wire, "work").await;
+        let mut seed = 1_u64;
+        let noise: Vec<u8> = std::iter::repeat_with(|| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) as u8
+        })
+        .take(80 * 1024)
+        .collect();
+        tree.commit("data.bin", &noise).await;
+        let first = tree.run(&["push", "landfall", "main:topic"]).await;
+        assert!(first.ok, "{wire:?}: it is looked at before a push, not in one: {}", first.err);
+        tree.commit("more", b"more").await;
+        let ran = tree.run(&["push", "landfall", "main:other"]).await;
+        assert!(!ran.ok && ran.err.contains("takes more than 0 MB") && ran.err.contains("build.repository_mib"), "{wire:?}: {}", ran.err);
+        assert!(tree.run(&["fetch", "landfall"]).await.ok, "{wire:?}");
+        assert!(tree.remote("refs/heads/other").await.is_empty(), "{wire:?}");
+    }
+}
+
 async fn closed(mut stream: TcpStream) -> bool {
     let mut all = Vec::new();
     tokio::time::timeout(DEADLINE, stream.read_to_end(&mut all)).await.is_ok()

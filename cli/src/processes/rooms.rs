@@ -111,7 +111,11 @@ fn server_config(config: &Config) -> ServerConfig {
         platform_domain: config.platform_domain.clone(),
         router_port: config.public_port(),
         default_stack: config.stack.default.clone(),
-        git: GitConfig { max_push_bytes: build.push_mib.saturating_mul(1 << 20), ..defaults.git.clone() },
+        git: GitConfig {
+            max_push_bytes: build.push_mib.saturating_mul(1 << 20),
+            max_repository_bytes: build.repository_mib.saturating_mul(1 << 20),
+            ..defaults.git.clone()
+        },
         build: BuildConfig {
             concurrency: build.at_once,
             wall: Duration::from_secs(build.minutes * 60),

@@ -13,9 +13,10 @@ const RESERVE: usize = 64 * 1024;
 const LARGEST: usize = 48 * 1024;
 /// How long a full queue may leave the app's pipe unread, all in all until it is empty again: a burst that keeps the thread busy for a moment
 /// loses nothing, and a disk that is slow for longer is not the app's business.
-const HOLD: Duration = Duration::from_secs(1);
-/// No longer than this, though, where nothing is written at all: that disk hangs.
-const STUCK: Duration = Duration::from_millis(100);
+const HOLD: Duration = Duration::from_secs(2);
+/// No longer than this, though, where nothing is written at all: that disk hangs. On a busy machine the thread may have to wait for its turn
+/// as well, which costs no line.
+const STUCK: Duration = Duration::from_millis(500);
 /// Between two notices of losses.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
