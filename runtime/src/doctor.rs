@@ -57,7 +57,15 @@ pub fn doctor(config: &AgentConfig) -> Vec<Check> {
         kernel::bridges(),
         kernel::watches(),
     ]);
-    checks.extend([tools::init(), tools::nft(), tools::mmdebstrap(), tools::git(), tools::disk(config), tools::programs(config)]);
+    checks.extend([
+        tools::init(),
+        tools::nft(),
+        tools::mmdebstrap(),
+        tools::git(),
+        tools::disk(config),
+        tools::images(config),
+        tools::programs(config),
+    ]);
     checks.extend([exposure::sandbox(config), exposure::lsm(), exposure::processor(), exposure::hardening(), exposure::swap()]);
     checks
 }

@@ -22,6 +22,7 @@ use crate::fault::{Doing as _, Result, fault};
 
 pub(crate) use image::Image;
 pub(crate) use layer::Staged;
+pub(crate) use seal::damaged_layers;
 
 /// One store. Cheap to clone.
 #[derive(Clone, Debug)]

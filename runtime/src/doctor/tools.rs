@@ -80,6 +80,20 @@ pub(super) fn disk(config: &AgentConfig) -> Check {
     }
 }
 
+/// Layers that were found to have another content than their digest (rule R17).
+pub(super) fn images(config: &AgentConfig) -> Check {
+    let damaged = crate::store::damaged_layers(&config.images_dir());
+    if damaged.is_empty() {
+        return Check::ok("images", "no layer of an image was found damaged");
+    }
+    let said = format!("damaged on disk, and not started from any more: {}", damaged.join(", "));
+    Check::warn(
+        "images",
+        said,
+        "Check the disk (dmesg), then push the apps that say R17 again, or make their base image with: landfall stacks:create",
+    )
+}
+
 pub(super) fn programs(config: &AgentConfig) -> Check {
     let missing: Vec<_> = ["landfall-shim", "landfall-init"].into_iter().filter(|name| !config.libexec_dir.join(name).is_file()).collect();
     if missing.is_empty() {

@@ -122,6 +122,12 @@ impl Store {
     }
 }
 
+/// Digests of the layers that are marked as damaged, of a store that may be in use; none where nobody may look.
+pub(crate) fn damaged_layers(store: &Path) -> Vec<String> {
+    let layers = fs::read_dir(store.join("layers")).into_iter().flatten().flatten();
+    layers.filter(|layer| is_damaged(&layer.path())).map(|layer| format!("sha256:{}", layer.file_name().to_string_lossy())).collect()
+}
+
 /// Is this layer's directory marked as damaged?
 pub(super) fn is_damaged(dir: &Path) -> bool {
     dir.join(DAMAGED).exists()

@@ -112,6 +112,8 @@ pub(crate) fn a_damaged_layer_is_never_started(instance: &Instance) -> Result<()
     let run = app.landfall(&["run", "true"]).fails()?;
     ensure!(run.all().contains("damaged"), "{}", run.all());
 
+    ensure!(instance.landfall(&["doctor"]).done()?.stdout.contains("damaged on disk, and not started from any more: sha256:"));
+
     app.push()?;
     eventually(Duration::from_secs(30), || {
         let dynos = app.json(&["ps", "--json"])?;
