@@ -8,8 +8,8 @@ PREFIX ?= /usr/local
 # What runs, what builds and what tests Landfall, as Debian packages.
 RUN_PACKAGES := git mmdebstrap nftables ca-certificates debian-archive-keyring curl
 BUILD_PACKAGES := gcc g++ make pkg-config cmake libseccomp-dev
-TEST_PACKAGES := e2fsprogs mount postgresql python3 python3-pip python3-venv openssh-client busybox-static iproute2 util-linux chromium chromium-driver procps zsh fish libfaketime
-BENCH_PACKAGES := crun runc haproxy nginx-light wrk
+TEST_PACKAGES := e2fsprogs mount postgresql python3 python3-pip python3-venv openssh-client busybox-static iproute2 util-linux chromium chromium-driver procps zsh fish libfaketime crun runc
+BENCH_PACKAGES := haproxy nginx-light wrk
 VM_PACKAGES := qemu-system-x86 e2fsprogs binutils
 
 # The programs that run inside containers, or as their parent, are static: they must work in any image.

@@ -16,6 +16,11 @@ fn phase(dir: &Path, phase: &str, home: Option<&str>) -> Output {
         Some(home) => command.env("HOME", home),
         None => command.env_remove("HOME"),
     };
+    // What the builder does for an operator's bundle: npm brings certificates of its own, and a registry may be behind others.
+    let bundle = Path::new("/etc/ssl/certs/ca-certificates.crt");
+    if bundle.exists() {
+        command.env("NODE_EXTRA_CA_CERTS", bundle);
+    }
     command.current_dir(dir.join("app")).output().unwrap()
 }
 
