@@ -231,6 +231,10 @@ pub(super) async fn end(core: &Arc<Core>, id: &ContainerId) -> Result<()> {
 /// Answers a stop request: SIGTERM, SIGKILL after the grace, returns when it exited.
 pub(super) async fn stop(core: Arc<Core>, id: ContainerId, grace_ms: u64) -> Result<ExitStatus> {
     core.registry.known(&id)?;
+    // A start that is under way comes to its end first: until then there may be nobody who could be told to stop.
+    if let Some(operation) = core.registry.operation(&id) {
+        drop(operation.lock().await);
+    }
     let unknown = || fault(FaultCode::NotFound, format!("there is no container {id}"));
     let mut state = core.registry.state(&id).ok_or_else(unknown)?;
     let exited = |state: &ContainerState| matches!(state, ContainerState::Exited(_));
