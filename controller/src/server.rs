@@ -90,7 +90,13 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> anyhow::R
     store.close().await;
     match lost {
         Some(error) => Err(worded("another server took over", &error)),
-        None => Ok(()),
+        None => {
+            let socket = config.git_config().hook_socket;
+            if let Err(error) = std::fs::remove_file(&socket) {
+                tracing::debug!(socket = %socket.display(), %error, "the socket was gone already");
+            }
+            Ok(())
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -262,7 +262,7 @@ impl Instance {
         Ok(holdings)
     }
 
-    /// Everything in the kernel and among processes that carries this instance's name.
+    /// Everything in the kernel and among processes that carries this instance's name, and its sockets.
     pub fn traces(&self) -> Result<Vec<String>> {
         let mut traces = Vec::new();
         let mine = self.dir.to_string_lossy().into_owned();
@@ -280,6 +280,11 @@ impl Instance {
         traces.extend(links.lines().filter(|line| line.contains(&format!(" {}", self.name))).map(|line| format!("link {line}")));
         let tables = Run::new("nft", &["list", "tables"]).ok()?.stdout;
         traces.extend(tables.lines().filter(|line| line.ends_with(&format!(" {}", self.name))).map(|line| format!("nft {line}")));
+        for file in fs::read_dir(self.run_dir()).into_iter().flatten().flatten() {
+            if file.file_type()?.is_socket() {
+                traces.push(format!("socket {}", file.path().display()));
+            }
+        }
         for hierarchy in fs::read_dir("/sys/fs/cgroup")?.flatten() {
             let path = hierarchy.path().join(&self.name);
             if path.exists() {
