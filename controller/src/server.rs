@@ -88,16 +88,14 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> anyhow::R
     }
     drop(claim);
     store.close().await;
-    match lost {
-        Some(error) => Err(worded("another server took over", &error)),
-        None => {
-            let socket = config.git_config().hook_socket;
-            if let Err(error) = std::fs::remove_file(&socket) {
-                tracing::debug!(socket = %socket.display(), %error, "the socket was gone already");
-            }
-            Ok(())
-        }
+    if let Some(error) = lost {
+        return Err(worded("another server took over", &error));
     }
+    let socket = config.git_config().hook_socket;
+    if let Err(error) = std::fs::remove_file(&socket) {
+        tracing::debug!(socket = %socket.display(), %error, "the socket was gone already");
+    }
+    Ok(())
 }
 
 /// This process, for whoever finds the database taken.
