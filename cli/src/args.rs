@@ -91,6 +91,9 @@ pub(crate) enum Command {
     Create {
         /// Its name: 3 to 30 of a-z, 0-9 and -. Made up when absent.
         name: Option<String>,
+        /// The base image it is built and run on, one of `landfall stacks`. Default: the server's.
+        #[arg(long)]
+        stack: Option<String>,
         /// The git remote to add.
         #[arg(short, long, default_value = "landfall")]
         remote: String,

@@ -30,9 +30,19 @@ pub(crate) fn list(client: &Client, json: JsonArg) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn create(client: &Client, name: Option<String>, remote: &str, no_remote: bool, json: JsonArg) -> Result<()> {
+pub(crate) fn create(
+    client: &Client,
+    name: Option<String>,
+    stack: Option<String>,
+    remote: &str,
+    no_remote: bool,
+    json: JsonArg,
+) -> Result<()> {
     let name = name.map(|name| parse_name(&name, "landfall create my-blog")).transpose()?;
-    let body = name.map_or_else(|| json!({}), |name| json!({ "name": name }));
+    let mut body = name.map_or_else(|| json!({}), |name| json!({ "name": name }));
+    if let Some(stack) = stack {
+        body["stack"] = json!(stack);
+    }
     let app = client.post("/apps", &body)?;
     if json.json {
         output::json(&app);

@@ -37,7 +37,7 @@ fn perform(cli: Cli) -> Result<ExitCode> {
         Command::GitCredentials { operation } => auth::git_credentials(&operation)?,
 
         Command::Apps { json } => apps::list(&client()?, json)?,
-        Command::Create { name, remote, no_remote, json } => apps::create(&client()?, name, &remote, no_remote, json)?,
+        Command::Create { name, stack, remote, no_remote, json } => apps::create(&client()?, name, stack, &remote, no_remote, json)?,
         Command::AppsInfo(listing) => apps::info(&client()?, &listing)?,
         Command::AppsRename { name, app } => apps::rename(&client()?, &app, &name)?,
         Command::AppsDestroy { app, confirm } => apps::destroy(&client()?, &app, confirm)?,

@@ -43,6 +43,11 @@ pub(crate) fn app_names(instance: &Instance) -> Result<()> {
         })
     };
     ensure!(unset(app.landfall(&["apps:info", "--json"])).ok()?.stdout.contains("name-is-taken"));
+    // The stack is one of those there are.
+    let on_stack = |name: &str, stack: &str| instance.landfall(&["create", name, "--no-remote", "--stack", stack]);
+    refused(on_stack("stackless", "hurd-1"), &["No stack is named \"hurd-1\"; there are: landfall-13", "landfall stacks"])?;
+    on_stack("stacked", "landfall-13").ok()?;
+    ensure!(instance.landfall(&["apps:info", "-a", "stacked"]).ok()?.stdout.contains("landfall-13"));
     // The same rules for a new name, and nothing changes.
     refused(app.landfall(&["apps:rename", "../x"]), &["must start with a lower-case letter"])?;
     ensure!(app.json(&["apps:info", "--json"])?["name"] == "name-is-taken");
