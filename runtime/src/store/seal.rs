@@ -1,9 +1,9 @@
 //! Whether a layer still is what its digest says, at the price of a look at its directory (trust rules S12 and R17).
 //!
 //! A layer is hashed when it is made. Its seal holds what the file system said of every entry then: name, inode, mode, owner, size, and the
-//! times of the last change of content and of inode. No program can set the latter, so while the seal fits, the content is the one that was hashed. Where it does
-//! not, the whole layer is hashed again: git's index works so. What no file system tells of, bits that rot on a disk, is found by hashing
-//! everything from time to time ([`Store::hash_old`]).
+//! times of the last change of content and of inode. No program can set the latter, so while the seal fits, the content is the one that was
+//! hashed. Where it does not, the whole layer is hashed again: git's index works so. What no file system tells of, bits that rot on a disk,
+//! is found by hashing everything from time to time ([`Store::hash_old`]).
 
 use std::collections::HashMap;
 use std::fs;
