@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -47,17 +47,17 @@ impl Volume {
     /// Does something while every block that comes free is taken at once; afterwards all is given back.
     pub fn kept_full<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.fill()?;
-        let done = AtomicBool::new(false);
         let outcome = std::thread::scope(|scope| {
-            let filler = scope.spawn(|| -> Result<()> {
-                while !done.load(Ordering::Relaxed) {
+            // Work that panics drops it, too: the filler ends in any case.
+            let (working, ended) = mpsc::channel::<()>();
+            let filler = scope.spawn(move || -> Result<()> {
+                while ended.recv_timeout(Duration::from_millis(1)) == Err(RecvTimeoutError::Timeout) {
                     self.fill()?;
-                    std::thread::sleep(Duration::from_millis(1));
                 }
                 Ok(())
             });
             let outcome = work();
-            done.store(true, Ordering::Relaxed);
+            drop(working);
             filler.join().map_err(|_| anyhow::anyhow!("filling panicked"))??;
             outcome
         });

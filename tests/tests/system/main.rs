@@ -18,10 +18,11 @@ impl Databases {
     /// The address of a new, empty one.
     fn make(&self) -> Result<String> {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if running.is_none() {
-            *running = Some(Postgres::start()?);
-        }
-        running.as_mut().map_or_else(|| unreachable!("it was started above"), Postgres::database)
+        let running = match &mut *running {
+            Some(running) => running,
+            none => none.insert(Postgres::start()?),
+        };
+        running.database()
     }
 
     fn stop(&self) {
