@@ -8,6 +8,7 @@ mod image;
 mod import;
 mod layer;
 mod seal;
+mod survey;
 pub(crate) mod tree;
 pub(crate) mod untar;
 

@@ -7,6 +7,7 @@ use landfall_failpoint::failpoint;
 use landfall_runtime_wire::agent::FaultCode;
 use landfall_runtime_wire::image::LayerInfo;
 
+use super::survey::survey;
 use super::{Store, hex_of, seal, tree, write_atomic};
 use crate::fault::{Doing as _, Result, fault};
 
@@ -35,10 +36,10 @@ impl Store {
     /// Names a filled layer by its digest and keeps it. One that is there already is not kept twice, unless it is damaged: then this one takes
     /// its place.
     pub(crate) fn layer_commit(&self, staged: Staged) -> Result<LayerInfo> {
-        let seen = seal::survey(&staged.fs()).doing("looking at a layer")?;
+        let seen = survey(&staged.fs()).doing("looking at a layer")?;
         let (diff_id, size_bytes) = tree::diff_id(&staged.fs()).doing("hashing a layer")?;
         let target = self.layer_dir(&diff_id)?;
-        seal::seal(staged.dir.path(), seen);
+        seal::seal(staged.dir.path(), &seen);
         write_atomic(&staged.dir.path().join("size"), size_bytes.to_string().as_bytes())?;
         let layer = LayerInfo { diff_id, size_bytes };
         failpoint("agent.layer.staged");

@@ -1,22 +1,19 @@
 //! Whether a layer still is what its digest says, at the price of a look at its directory (trust rules S12 and R17).
 //!
-//! A layer is hashed when it is made. Its seal holds what the file system said of every entry then: name, inode, mode, owner, size, and the
-//! times of the last change of content and of inode. No program can set the latter, so while the seal fits, the content is the one that was
-//! hashed. Where it does not, the whole layer is hashed again: git's index works so. What no file system tells of, bits that rot on a disk,
-//! is found by hashing everything from time to time ([`Store::hash_old`]).
+//! A layer is hashed when it is made. Its seal holds what the file system said of every entry then ([`survey`]), the time of the inode's last
+//! change included. No program can set that, so while the seal fits, the content is the one that was hashed. Where it does not, the whole
+//! layer is hashed again: git's index works so. What no file system tells of, bits that rot on a disk, is found by hashing everything from time
+//! to time ([`Store::hash_old`]).
 
 use std::collections::HashMap;
 use std::fs;
-use std::io;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use landfall_runtime_wire::agent::FaultCode;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
-use sha2::Digest as _;
 
+use super::survey::{first_change, survey};
 use super::{Store, tree};
 use crate::fault::{Doing as _, Result, fault_hint};
 
@@ -25,16 +22,23 @@ const SEAL: &str = "seal";
 /// In the directory of a layer that has another content than its name.
 const DAMAGED: &str = "damaged";
 
-/// One look serves every start that comes so soon after it: many at once need one, not one each.
-const FRESH: Duration = Duration::from_secs(1);
-
 /// What a layer's directory looked like when its content was hashed last.
-#[derive(serde::Serialize, serde::Deserialize)]
 struct Seal {
-    /// [`survey`], in hex.
-    survey: String,
     /// Seconds since 1970.
     hashed_at: u64,
+    /// The file: that time, and a [`survey`].
+    bytes: Vec<u8>,
+}
+
+impl Seal {
+    fn read(dir: &Path) -> Option<Self> {
+        let bytes = fs::read(dir.join(SEAL)).ok()?;
+        Some(Self { hashed_at: u64::from_le_bytes(*bytes.first_chunk()?), bytes })
+    }
+
+    fn survey(&self) -> &[u8] {
+        &self.bytes[size_of::<u64>()..]
+    }
 }
 
 /// Checks that were made or are being made, by layer.
@@ -58,7 +62,8 @@ impl Checks {
 }
 
 impl Store {
-    /// Checks layers before something is started from them.
+    /// Checks layers before something is started from them. Whoever asks while a look is under way waits for the next one, and all who wait
+    /// share that: no start relies on a look from before it was asked for.
     ///
     /// # Errors
     /// [`FaultCode::Digest`] if one has another content than its digest says; it is marked, and the next layer of this content takes its place.
@@ -67,7 +72,7 @@ impl Store {
             let asked = Instant::now();
             let last = self.checks.of(diff_id);
             let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(check) = last.as_ref().filter(|check| check.begun + FRESH > asked) {
+            if let Some(check) = last.as_ref().filter(|check| check.begun >= asked) {
                 return check.outcome.clone();
             }
             let (begun, outcome) = (Instant::now(), self.look(diff_id));
@@ -78,11 +83,12 @@ impl Store {
 
     fn look(&self, diff_id: &str) -> Result<()> {
         let fs = self.layer_fs(diff_id)?;
-        let now = survey(&fs).doing(format!("looking at layer {diff_id}"))?;
-        if read(&self.layer_dir(diff_id)?).is_some_and(|seal| seal.survey == now) {
-            return Ok(());
-        }
-        tracing::info!(layer = diff_id, "the files of a layer are not as they were left: hashing them again");
+        let changed = match Seal::read(&self.layer_dir(diff_id)?) {
+            Some(seal) => first_change(&fs, seal.survey()),
+            None => Some(fs),
+        };
+        let Some(changed) = changed else { return Ok(()) };
+        tracing::info!(layer = diff_id, changed = %changed.display(), "the files of a layer are not as they were left: hashing them again");
         self.hash_again(diff_id)
     }
 
@@ -95,7 +101,7 @@ impl Store {
         let seen = survey(&fs).doing(format!("looking at layer {diff_id}"))?;
         let found = tree::diff_id(&fs).doing(format!("hashing layer {diff_id}"))?.0;
         if found == diff_id {
-            seal(&dir, seen);
+            seal(&dir, &seen);
             return Ok(());
         }
         tracing::error!(layer = diff_id, found, "a layer is damaged on disk; nothing is started from it any more");
@@ -109,7 +115,7 @@ impl Store {
     pub(crate) fn hash_old(&self, age: Duration, stop: impl Fn() -> bool) -> Result<()> {
         let now = now();
         for entry in fs::read_dir(self.root.join("layers")).doing("reading the layers")?.flatten() {
-            let is_old = read(&entry.path()).is_none_or(|seal| seal.hashed_at > now || now - seal.hashed_at >= age.as_secs());
+            let is_old = Seal::read(&entry.path()).is_none_or(|seal| seal.hashed_at > now || now - seal.hashed_at >= age.as_secs());
             if stop() {
                 break;
             }
@@ -150,70 +156,14 @@ fn damaged(diff_id: &str, found: &str) -> landfall_runtime_wire::agent::Fault {
 }
 
 /// Keeps what was seen of a layer before it was hashed. A seal that is lost or torn costs one more hashing, so nobody waits for the disk.
-pub(super) fn seal(dir: &Path, survey: String) {
-    let kept =
-        serde_json::to_vec(&Seal { survey, hashed_at: now() }).map_err(io::Error::from).and_then(|seal| fs::write(dir.join(SEAL), seal));
-    if let Err(error) = kept {
+pub(super) fn seal(dir: &Path, survey: &[u8]) {
+    if let Err(error) = fs::write(dir.join(SEAL), [&now().to_le_bytes(), survey].concat()) {
         tracing::debug!(dir = %dir.display(), %error, "a layer has no seal");
     }
 }
 
-fn read(dir: &Path) -> Option<Seal> {
-    serde_json::from_slice(&fs::read(dir.join(SEAL)).ok()?).ok()
-}
-
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// Everything the file system says of a tree, as one digest.
-pub(super) fn survey(fs: &Path) -> io::Result<String> {
-    let mut hasher = sha2::Sha256::new();
-    let root = rustix::fs::open(fs, DIRECTORY, Mode::empty())?;
-    add(&mut hasher, &rustix::fs::fstat(&root)?);
-    children(&mut hasher, &root)?;
-    Ok(hex::encode(hasher.finalize()))
-}
-
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-
-fn children(hasher: &mut sha2::Sha256, dir: &OwnedFd) -> io::Result<()> {
-    let mut names = Vec::new();
-    for entry in rustix::fs::Dir::read_from(dir)? {
-        let name = entry?.file_name().to_owned();
-        if !matches!(name.to_bytes(), b"." | b"..") {
-            names.push(name);
-        }
-    }
-    // A file system may tell them in another order after a restart.
-    names.sort_unstable();
-    for name in names {
-        let stat = rustix::fs::statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW)?;
-        hasher.update(name.to_bytes_with_nul());
-        add(hasher, &stat);
-        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            children(hasher, &rustix::fs::openat(dir, &name, DIRECTORY, Mode::empty())?)?;
-            hasher.update([0]);
-        }
-    }
-    Ok(())
-}
-
-fn add(hasher: &mut sha2::Sha256, stat: &Stat) {
-    let mut bytes = [0; 60];
-    let mut at = 0;
-    let mut put = |number: &[u8]| {
-        bytes[at..at + number.len()].copy_from_slice(number);
-        at += number.len();
-    };
-    for number in [stat.st_ino, stat.st_size.cast_unsigned(), stat.st_rdev, stat.st_mtime.cast_unsigned(), stat.st_ctime.cast_unsigned()] {
-        put(&number.to_le_bytes());
-    }
-    // The nanoseconds of a second fit.
-    for number in [stat.st_mode, stat.st_uid, stat.st_gid, stat.st_mtime_nsec as u32, stat.st_ctime_nsec as u32] {
-        put(&number.to_le_bytes());
-    }
-    hasher.update(bytes);
 }
 
 #[cfg(test)]
@@ -230,8 +180,8 @@ mod tests {
         (dir, store, diff_id)
     }
 
-    fn kept(store: &Store, diff_id: &str) -> String {
-        fs::read_to_string(store.layer_dir(diff_id).unwrap().join(SEAL)).unwrap()
+    fn kept(store: &Store, diff_id: &str) -> Vec<u8> {
+        fs::read(store.layer_dir(diff_id).unwrap().join(SEAL)).unwrap()
     }
 
     #[test]
@@ -286,7 +236,7 @@ mod tests {
         let fs_dir = store.layer_fs(&diff_id).unwrap();
         fs::write(fs_dir.join("bin/program"), "as it rotted..").unwrap();
         // The seal of the rotten layer: as if the file system had seen no change.
-        super::seal(&store.layer_dir(&diff_id).unwrap(), survey(&fs_dir).unwrap());
+        super::seal(&store.layer_dir(&diff_id).unwrap(), &survey(&fs_dir).unwrap());
         store.look(&diff_id).unwrap();
         store.hash_old(Duration::from_hours(1), || false).unwrap();
         store.look(&diff_id).unwrap();
@@ -294,20 +244,18 @@ mod tests {
         assert_eq!(store.look(&diff_id).unwrap_err().code, FaultCode::Digest);
     }
 
+    /// Each start's look begins after it was asked for, though several look at once.
     #[test]
-    fn everything_a_program_could_be_fooled_by_breaks_the_seal() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let changes: [fn(&Path); 5] = [
-            |fs| fs::write(fs.join("bin/more"), "").unwrap(),
-            |fs| fs::remove_file(fs.join("bin/program")).unwrap(),
-            |fs| fs::rename(fs.join("bin/program"), fs.join("bin/programme")).unwrap(),
-            |fs| fs::set_permissions(fs.join("bin/program"), fs::Permissions::from_mode(0o777)).unwrap(),
-            |fs| std::os::unix::fs::symlink("/", fs.join("bin/root")).unwrap(),
-        ];
-        for (number, change) in changes.into_iter().enumerate() {
-            let (_dir, store, diff_id) = made();
-            change(&store.layer_fs(&diff_id).unwrap());
-            assert!(store.look(&diff_id).is_err(), "change {number}");
-        }
+    fn no_start_relies_on_a_look_from_before() {
+        let (_dir, store, diff_id) = made();
+        let program = store.layer_fs(&diff_id).unwrap().join("bin/program");
+        let layers = std::slice::from_ref(&diff_id);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..100).for_each(|_| store.check(layers).unwrap()));
+            }
+        });
+        fs::write(&program, "as it was MADE").unwrap();
+        assert_eq!(store.check(layers).unwrap_err().code, FaultCode::Digest);
     }
 }

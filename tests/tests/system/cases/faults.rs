@@ -99,18 +99,18 @@ pub(crate) fn a_damaged_layer_is_never_started(instance: &Instance) -> Result<()
     let layers = std::fs::read_dir(instance.data_dir().join("agent/images/layers"))?.flatten();
     let program = layers.map(|layer| layer.path().join("fs/app/app.py")).find(|program| program.exists()).context("the app's own layer")?;
     let text = std::fs::read_to_string(&program)?;
+    ensure!(app.landfall(&["run", "true"]).ok()?.stdout.is_empty(), "a look at it just before");
     std::fs::write(&program, text.replace("Hello", "HELLO"))?;
+    let run = app.landfall(&["run", "true"]).fails()?;
+    ensure!(run.all().contains("damaged"), "{}", run.all());
 
-    // Starts within a second share one look at the layers: the next one may come too soon to see it.
+    app.landfall(&["ps:restart"]).ok()?;
     let told = "Error R17 (Checksum error) -> the dyno was not started: a layer of its image is damaged on disk. Expected: sha256:";
     eventually(Duration::from_secs(30), || {
-        app.landfall(&["ps:restart"]).ok()?;
         let log = app.log();
         if log.contains(told) { Ok(()) } else { bail!("{log}") }
     })?;
     ensure!(app.get("/")?.status == 200, "what runs serves on");
-    let run = app.landfall(&["run", "true"]).fails()?;
-    ensure!(run.all().contains("damaged"), "{}", run.all());
 
     ensure!(instance.landfall(&["doctor"]).done()?.stdout.contains("damaged on disk, and not started from any more: sha256:"));
 
