@@ -81,9 +81,8 @@ pub(crate) fn dir_inside(root: &Path, path: &Path) -> io::Result<Option<OwnedFd>
     }
 }
 
-/// A regular file below `root` of at most `max` bytes; no component may be a link. `None` if there is none.
-pub(crate) fn read_inside(root: &Path, path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
-    use std::io::Read as _;
+/// A regular file below `root`; no component may be a link. `None` if there is none.
+pub(crate) fn open_inside(root: &Path, path: &Path) -> io::Result<Option<fs::File>> {
     let path = path.strip_prefix("/").unwrap_or(path);
     let dir = rfs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -92,14 +91,24 @@ pub(crate) fn read_inside(root: &Path, path: &Path, max: u64) -> io::Result<Opti
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let meta = file.metadata()?;
-    if !meta.is_file() {
+    if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }
+    Ok(Some(file))
+}
+
+/// The content of such a file, of at most `max` bytes.
+pub(crate) fn read_inside(root: &Path, path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
+    open_inside(root, path)?.map(|file| read(file, max)).transpose()
+}
+
+/// All of a file of at most `max` bytes.
+pub(crate) fn read(file: fs::File, max: u64) -> io::Result<Vec<u8>> {
+    use std::io::Read as _;
     let mut content = Vec::new();
     file.take(max + 1).read_to_end(&mut content)?;
     if content.len() as u64 > max {
         return Err(io::Error::other(format!("it is longer than {max} bytes")));
     }
-    Ok(Some(content))
+    Ok(content)
 }

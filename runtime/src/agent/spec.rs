@@ -1,5 +1,6 @@
 //! From what was asked to what the shim is told.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use landfall_runtime_wire::agent::FaultCode;
@@ -12,6 +13,8 @@ use crate::store::Image;
 
 /// The certificates every common library reads first.
 const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
+/// Largest file of certificates, in bytes.
+const MOST_CERTIFICATES: u64 = 16 << 20;
 /// Largest passwd file of an image that is read.
 const PASSWD: u64 = 256 * 1024;
 
@@ -61,25 +64,35 @@ fn user(image: &Image, config: &ImageConfig) -> Result<(u32, u32)> {
 
 /// The fields after `name:password:` of a line of passwd or group.
 fn lookup(image: &Image, file: &str, name: &str) -> Option<Vec<String>> {
-    let text = String::from_utf8(image_file(image, file, PASSWD)?).ok()?;
+    let text = String::from_utf8(crate::disk::read(image_file(image, file)?, PASSWD).ok()?).ok()?;
     let line = text.lines().find(|line| line.split(':').next() == Some(name))?;
     Some(line.split(':').skip(2).map(str::to_owned).collect())
 }
 
 /// A regular file of an image, from its topmost layer that has it; links are not followed.
-fn image_file(image: &Image, file: &str, max: u64) -> Option<Vec<u8>> {
-    image.lowers.iter().find_map(|lower| crate::disk::read_inside(lower, file.as_ref(), max).ok().flatten())
+fn image_file(image: &Image, file: &str) -> Option<std::fs::File> {
+    image.lowers.iter().find_map(|lower| crate::disk::open_inside(lower, file.as_ref()).ok().flatten())
 }
 
-/// The operator's certificates on top of the image's own, as a read-only bind. Made once for each pair of them.
+/// The operator's certificates on top of the image's own, as a read-only bind. Made once for each pair of files: a start reads neither.
 pub(super) fn certificates(core: &Core, image: &Image) -> Result<Vec<Bind>> {
     use sha2::Digest as _;
     let Some(bundle) = &core.config.ca_bundle else { return Ok(Vec::new()) };
-    let Some(mut all) = image_file(image, CERTIFICATES, 16 << 20) else { return Ok(Vec::new()) };
-    all.push(b'\n');
-    all.extend(std::fs::read(bundle).doing(format!("reading ca_bundle {}", bundle.display()))?);
-    let file = core.config.run_dir.join("agent/ca").join(format!("{}.crt", &hex::encode(sha2::Sha256::digest(&all))[..32]));
+    let Some(own) = image_file(image, CERTIFICATES) else { return Ok(Vec::new()) };
+    let doing = || format!("reading ca_bundle {}", bundle.display());
+    let more = std::fs::File::open(bundle).doing(doing())?;
+    let mut pair = sha2::Sha256::new();
+    for file in [&own, &more] {
+        let meta = file.metadata().doing("looking at certificates")?;
+        for number in [meta.dev(), meta.ino(), meta.size(), meta.ctime().cast_unsigned(), meta.ctime_nsec().cast_unsigned()] {
+            pair.update(number.to_le_bytes());
+        }
+    }
+    let file = core.config.run_dir.join("agent/ca").join(format!("{}.crt", &hex::encode(pair.finalize())[..32]));
     if !file.exists() {
+        let Ok(mut all) = crate::disk::read(own, MOST_CERTIFICATES) else { return Ok(Vec::new()) };
+        all.push(b'\n');
+        all.extend(crate::disk::read(more, MOST_CERTIFICATES).doing(doing())?);
         crate::store::write_atomic(&file, &all)?;
         use std::os::unix::fs::PermissionsExt as _;
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).doing("preparing certificates")?;
