@@ -1,4 +1,4 @@
-//! Start to exit of the smallest container: Landfall's agent against `crun run` and `runc run` of the same root, in turns.
+//! Start to exit of the smallest container: Landfall's agent against `crun run` and `runc run` of the same bundle, in turns.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,30 +6,30 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use landfall_runtime::client::Agent;
-use landfall_runtime_wire::{ContainerEvent, ContainerId, ContainerSpec, ContainerState, Limits, Stdio, UserBlock};
+use landfall_runtime_wire::{ContainerEvent, ContainerSpec, ContainerState, Limits, Stdio, UserBlock};
 use landfall_tests::{Instance, Run};
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::table::{Table, median, ms};
 
-const ROUNDS: usize = 15;
+/// Many: the kernel makes whoever moves a process to a cgroup wait in steps of 5 ms.
+const ROUNDS: usize = 41;
 
 pub(crate) fn start_against_peers(instance: &Instance, table: &mut Table) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let agent = Agent::new(instance.run_dir().join("agent.sock"));
     let stack = runtime.block_on(agent.stacks())?.into_iter().next().context("a stack")?;
-    let layers = runtime.block_on(agent.image(&stack.run_image))?.layers;
-    let layer = layers.first().context("a layer")?.diff_id.trim_start_matches("sha256:").to_owned();
-    // Instances share base layers by links; runc wants a root that is none.
-    let root = instance.data_dir().join("agent/images/layers").join(layer).join("fs").canonicalize()?;
-    let bundle = tempfile::TempDir::new()?;
-    fs::write(bundle.path().join("config.json"), peer_config(&root.to_string_lossy()))?;
+    let model = runtime.block_on(agent.start(spec("bench-model", &stack.run_image, &["/bin/sleep", "1000"])?))?;
+    let bundle = Bundle::of(instance, "bench-model")?;
 
     let (mut ours, mut crun, mut runc) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         ours.push(runtime.block_on(once(&agent, &stack.run_image, round))?);
-        crun.push(peer("crun", bundle.path(), round)?);
-        runc.push(peer("runc", bundle.path(), round)?);
+        crun.push(bundle.run("crun")?);
+        runc.push(bundle.run("runc")?);
     }
+    runtime.block_on(agent.remove(&model.id))?;
     let (ours, crun, runc) = (median(ours), median(crun), median(runc));
     let ratio = |peer: Duration| format!("{:.2}× {}", ours.as_secs_f64() / peer.as_secs_f64(), ms(peer));
     table.row(
@@ -40,14 +40,13 @@ pub(crate) fn start_against_peers(instance: &Instance, table: &mut Table) -> Res
     Ok(())
 }
 
-async fn once(agent: &Agent, image: &str, round: usize) -> Result<Duration> {
-    let id = ContainerId::try_from(format!("bench-{round}"))?;
-    let spec = ContainerSpec {
-        id: id.clone(),
+fn spec(id: &str, image: &str, args: &[&str]) -> Result<ContainerSpec> {
+    Ok(ContainerSpec {
+        id: id.to_owned().try_into()?,
         // A kind the control plane knows and leaves alone.
         labels: BTreeMap::from([("kind".to_owned(), "bench".to_owned())]),
         image: image.to_owned(),
-        args: vec!["/bin/true".to_owned()],
+        args: args.iter().map(|&arg| arg.to_owned()).collect(),
         env: Vec::new(),
         cwd: Some("/".into()),
         hostname: "bench".to_owned(),
@@ -65,7 +64,12 @@ async fn once(agent: &Agent, image: &str, round: usize) -> Result<Duration> {
         log: None,
         stdio: Stdio::Log,
         files: Vec::new(),
-    };
+    })
+}
+
+async fn once(agent: &Agent, image: &str, round: usize) -> Result<Duration> {
+    let spec = spec(&format!("bench-{round}"), image, &["/bin/true"])?;
+    let id = spec.id.clone();
     let mut watch = agent.watch().await?;
     let started = Instant::now();
     agent.start(spec).await?;
@@ -81,36 +85,42 @@ async fn once(agent: &Agent, image: &str, round: usize) -> Result<Duration> {
     Ok(took)
 }
 
-/// The peers refuse a hybrid cgroup set-up unless its empty unified mount is out of their sight.
-fn peer(runtime: &str, bundle: &std::path::Path, round: usize) -> Result<Duration> {
-    let hide = std::path::Path::new("/sys/fs/cgroup/unified").exists();
-    let script = if hide { "umount /sys/fs/cgroup/unified; exec \"$@\"" } else { "exec \"$@\"" };
-    let name = format!("landfall-bench-{runtime}-{round}");
-    let bundle = bundle.to_string_lossy();
-    // The shell's own start is measured and taken off.
-    let timed = |args: &[&str]| -> Result<Duration> {
-        let mut all = vec!["-m", "sh", "-c", script, "sh"];
-        all.extend(args);
-        let started = Instant::now();
-        Run::new("unshare", &all).ok()?;
-        Ok(started.elapsed())
-    };
-    let empty = timed(&["true"])?;
-    Ok(timed(&[runtime, "run", "--bundle", &bundle, &name])?.saturating_sub(empty))
+/// What the shim of a running container gave to its engine, for another one: the same root, namespaces, ids, mounts, limits and filter.
+struct Bundle {
+    /// Its mounts are the shim's.
+    shim: String,
+    dir: TempDir,
 }
 
-fn peer_config(root: &str) -> String {
-    let namespaces = ["pid", "mount", "network", "ipc", "uts"].map(|kind| serde_json::json!({ "type": kind }));
-    serde_json::json!({
-        "ociVersion": "1.0.2",
-        "process": { "terminal": false, "user": { "uid": 0, "gid": 0 }, "args": ["/bin/true"], "env": ["PATH=/bin:/usr/bin"], "cwd": "/", "noNewPrivileges": true },
-        "root": { "path": root, "readonly": true },
-        "hostname": "bench",
-        "mounts": [
-            { "destination": "/proc", "type": "proc", "source": "proc" },
-            { "destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "strictatime", "mode=755", "size=65536k"] }
-        ],
-        "linux": { "namespaces": namespaces, "resources": { "memory": { "limit": 268_435_456 } } }
-    })
-    .to_string()
+impl Bundle {
+    fn of(instance: &Instance, id: &str) -> Result<Self> {
+        let home = instance.run_dir().join("agent/containers").join(id);
+        let shim =
+            Run::new("pgrep", &["-f", &format!("landfall-shim {}", home.join("config.json").display())]).ok()?.stdout.trim().to_owned();
+        let seen = format!("/proc/{shim}/root{}", home.join("bundle/config.json").display());
+        let mut config: Value = serde_json::from_slice(&fs::read(&seen).with_context(|| seen)?)?;
+        // Init waits for a shim; the program does not.
+        config["process"]["args"] = json!(["/bin/true"]);
+        config["linux"]["cgroupsPath"] = json!("/landfall-bench-peer");
+        let dir = TempDir::new()?;
+        fs::write(dir.path().join("config.json"), config.to_string())?;
+        Ok(Self { shim, dir })
+    }
+
+    fn run(&self, runtime: &str) -> Result<Duration> {
+        // The peers refuse a hybrid cgroup set-up unless its empty unified mount is out of their sight.
+        let hide = std::path::Path::new("/sys/fs/cgroup/unified").exists();
+        let script = if hide { "umount /sys/fs/cgroup/unified; exec \"$@\"" } else { "exec \"$@\"" };
+        let bundle = self.dir.path().to_string_lossy();
+        // The shell's own start is measured and taken off.
+        let timed = |args: &[&str]| -> Result<Duration> {
+            let mut all = vec!["--mount", "--target", &self.shim, "unshare", "--mount", "sh", "-c", script, "sh"];
+            all.extend(args);
+            let started = Instant::now();
+            Run::new("nsenter", &all).ok()?;
+            Ok(started.elapsed())
+        };
+        let empty = timed(&["true"])?;
+        Ok(timed(&[runtime, "run", "--bundle", &bundle, "landfall-bench-peer"])?.saturating_sub(empty))
+    }
 }
