@@ -58,7 +58,8 @@ pub struct AgentLimits {
     pub disk_check: Duration,
     /// How often the memory of containers with a quota is looked at, and how often one that is over it is told so. Default 20 s, Heroku's.
     pub memory_check: Duration,
-    /// Most bytes of output a container logs in a second; more is dropped and counted. Default 16 MiB, some 200,000 lines.
+    /// Most bytes of output a container logs in a second; more is dropped and counted. As many may wait in memory for a slow disk. Default 16 MiB,
+    /// some 200,000 lines.
     pub log_bytes_per_second: u64,
     /// A build ends when the disk has fewer bytes free. Default 256 MiB.
     pub disk_reserve: u64,

@@ -21,6 +21,10 @@ use queue::{Piece, Queue, Why};
 /// A line longer than this is cut here, so that an endless one needs no endless memory.
 const LONGEST: usize = 10_000;
 
+/// Bytes that may wait for a slow disk where no rate is given. Otherwise it is what the rate lets pass at once: as long as the disk takes that
+/// much a second on average, nothing is lost that the rate let pass.
+const ROOM: usize = 1024 * 1024;
+
 /// The output of one container, split into lines.
 pub(crate) struct Output {
     /// To the log, if there is one.
@@ -33,7 +37,8 @@ pub(crate) struct Output {
 impl Output {
     /// Starts the log's thread: not before the container is made, as making it forks, and a process of two threads must not.
     pub(crate) fn start(target: Option<&LogTarget>, id: &ContainerId, bytes_per_second: Option<u64>) -> Result<Self, String> {
-        let queue = target.map(|target| writer::start(target, id)).transpose()?;
+        let room = bytes_per_second.map_or(ROOM, |rate| usize::try_from(rate).unwrap_or(usize::MAX / 2).max(ROOM));
+        let queue = target.map(|target| writer::start(target, id, room)).transpose()?;
         let rate = bytes_per_second.map(|rate| Rate::new(rate, Instant::now()));
         Ok(Self { queue, partial: Vec::new(), rate, ending: false })
     }
@@ -82,11 +87,6 @@ impl Output {
                 queue.note(line);
             }
         }
-    }
-
-    /// Until when the app's output is to be left in its pipe, if it is: a moment at most. A SIGUSR1 tells of room.
-    pub(crate) fn held(&self) -> Option<Instant> {
-        self.queue.as_ref().filter(|_| !self.ending)?.full_until(Instant::now())
     }
 
     /// How much was handed over until now; see [`Self::written`].

@@ -135,7 +135,6 @@ impl Shim {
     }
 
     fn wait(&self) -> Result<Vec<Source>> {
-        let held = self.output.held();
         let mut sources =
             vec![(Source::Signals, self.signals.as_fd(), PollFlags::POLLIN), (Source::Listener, self.listener.as_fd(), PollFlags::POLLIN)];
         if self.channel_open {
@@ -158,7 +157,7 @@ impl Shim {
         }
         for (id, program) in &self.programs {
             let slow = program.client.and_then(|client| self.clients.get(&client)).is_some_and(|client| client.unsent() > SLOW);
-            let waits = slow || program.waits_for_client() || (*id == MAIN && held.is_some());
+            let waits = slow || program.waits_for_client();
             for (side, fd) in [(Side::Out, &program.output), (Side::Err, &program.errors)] {
                 if let (Some(fd), false) = (fd, waits) {
                     sources.push((Source::Output(*id, side), fd.as_fd(), PollFlags::POLLIN));
@@ -168,7 +167,7 @@ impl Shim {
                 sources.push((Source::Input(*id), fd.as_fd(), PollFlags::POLLOUT));
             }
         }
-        let next = [self.kill_at, self.look_at.map(|(at, _)| at), held, self.behind_until()].into_iter().flatten().min();
+        let next = [self.kill_at, self.look_at.map(|(at, _)| at), self.behind_until()].into_iter().flatten().min();
         let timeout = match next {
             // Rounded up: poll counts in milliseconds, and waking early would spin.
             Some(at) => {

@@ -27,7 +27,7 @@ pub struct ShimConfig {
     pub stdio: Stdio,
     /// Where its output lines go in [`Stdio::Log`] mode; `None` drops them.
     pub log: Option<LogTarget>,
-    /// Output beyond this is not written but counted (L12); `None` = no limit.
+    /// Output beyond this is not written but counted (L12); as much may wait in memory for a slow disk. `None` = no limit, and a mebibyte may wait.
     #[serde(default)]
     pub log_bytes_per_second: Option<u64>,
     /// The port that means "ready".

@@ -5,18 +5,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-/// Bytes that may wait for the log's thread, those it is writing included. It is only used while the disk is slower than the app.
-const ROOM: usize = 1024 * 1024;
-/// More of it for the platform's lines, so that no flood of the app keeps them out.
+/// More room for the platform's lines, so that no flood of the app keeps them out. In bytes.
 const RESERVE: usize = 64 * 1024;
-/// With less room than this the queue is full: one read's lines, and the beginning of the first.
-const LARGEST: usize = 48 * 1024;
-/// How long a full queue may leave the app's pipe unread, all in all until it is empty again: a burst that keeps the thread busy for a moment
-/// loses nothing, and a disk that is slow for longer is not the app's business.
-const HOLD: Duration = Duration::from_secs(2);
-/// No longer than this, though, where nothing is written at all: that disk hangs. On a busy machine the thread may have to wait for its turn
-/// as well, which costs no line.
-const STUCK: Duration = Duration::from_millis(500);
 /// Between two notices of losses.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
@@ -75,8 +65,8 @@ pub(super) struct Round {
 }
 
 /// The queue itself.
-#[derive(Default)]
 pub(super) struct Queue {
+    room: usize,
     state: Mutex<State>,
     came: Condvar,
 }
@@ -86,9 +76,6 @@ struct State {
     pieces: Vec<Piece>,
     /// Of these, and of those the thread has.
     bytes: usize,
-    /// When the thread was last done with a piece, or got something to do.
-    moved: Option<Instant>,
-    full_since: Option<Instant>,
     losses: Losses,
     due: Option<Instant>,
     tell: bool,
@@ -102,6 +89,12 @@ struct State {
 }
 
 impl Queue {
+    /// An empty one. Of the app's lines `room` bytes may wait for the log's thread, those it is writing included: memory that is used only while
+    /// the disk is slower than the app.
+    pub(super) fn new(room: usize) -> Self {
+        Self { room, state: Mutex::default(), came: Condvar::new() }
+    }
+
     /// Nothing in here is half-done when a thread panics: the lock is held for moves only.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -115,14 +108,11 @@ impl Queue {
 
     /// Hands over. `false` = there is no room, unless `anyway`.
     pub(super) fn push(&self, piece: Piece, anyway: bool) -> bool {
-        let room = if matches!(piece, Piece::Platform(_)) { ROOM + RESERVE } else { ROOM };
+        let room = if matches!(piece, Piece::Platform(_)) { self.room + RESERVE } else { self.room };
         let mut state = self.state();
         let bytes = state.bytes + piece.cost();
         if bytes > room && !anyway {
             return false;
-        }
-        if state.bytes == 0 {
-            state.moved = Some(Instant::now());
         }
         state.bytes = bytes;
         state.handed += 1;
@@ -148,20 +138,6 @@ impl Queue {
         state.tell = true;
         state.handed += 1;
         self.wake(&mut state);
-    }
-
-    /// Until when to wait for room, where there is none for one more read's lines; the event loop hears when that may have changed. `None` =
-    /// there is room, or waiting has no end in sight.
-    pub(super) fn full_until(&self, now: Instant) -> Option<Instant> {
-        let mut state = self.state();
-        if state.bytes + LARGEST <= ROOM {
-            return None;
-        }
-        let end = *state.full_since.get_or_insert(now) + HOLD;
-        let end = state.moved.map_or(end, |moved| end.min(moved + STUCK));
-        let waits = now < end;
-        state.watched |= waits;
-        waits.then_some(end)
     }
 
     /// How much was handed over.
@@ -202,12 +178,7 @@ impl Queue {
 
     /// The thread: done with a piece of this cost.
     pub(super) fn passed(&self, cost: usize) {
-        let mut state = self.state();
-        state.bytes -= cost;
-        state.moved = Some(Instant::now());
-        if state.bytes == 0 {
-            state.full_since = None;
-        }
+        self.state().bytes -= cost;
     }
 
     /// The thread: counts lines it could not write, or could not tell of.
@@ -251,7 +222,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_bounded_and_the_platform_has_room_left() {
-        let queue = Queue::default();
+        let queue = Queue::new(1024 * 1024);
         let pushed = (0..1000).take_while(|_| queue.push(lines(32 * 1024), false)).count();
         assert_eq!(pushed, 31, "a mebibyte, with what the pieces cost themselves");
         queue.note("State changed from up to crashed");
@@ -264,29 +235,8 @@ mod tests {
     }
 
     #[test]
-    fn the_app_is_held_back_while_the_thread_is_busy_but_not_for_long_nor_for_one_that_hangs() {
-        let queue = Queue::default();
-        while queue.push(lines(32 * 1024), false) {}
-        let round = queue.next(None).unwrap();
-        let now = Instant::now();
-        let first = queue.full_until(now).unwrap();
-        assert!(first <= now + STUCK && queue.full_until(first).is_none(), "nothing moves");
-        assert!(queue.done(&round), "who waits for room is told");
-        queue.passed(1);
-        assert!(queue.full_until(first).is_some(), "it moves");
-        queue.state().moved = Some(now + HOLD);
-        assert_eq!(queue.full_until(now + HOLD / 2), Some(now + HOLD));
-        assert_eq!(queue.full_until(now + HOLD), None, "for long enough");
-        let all = queue.state().bytes;
-        queue.passed(all);
-        assert_eq!(queue.full_until(now + HOLD), None, "there is room");
-        while queue.push(lines(32 * 1024), false) {}
-        assert!(queue.full_until(Instant::now()).is_some(), "the next burst begins anew");
-    }
-
-    #[test]
     fn a_mark_is_reached_when_all_before_it_is_done() {
-        let queue = Queue::default();
+        let queue = Queue::new(1024);
         queue.push(lines(1), false);
         let first = queue.next(None).unwrap();
         queue.push(lines(1), false);
@@ -300,7 +250,7 @@ mod tests {
 
     #[test]
     fn losses_are_told_after_a_pause_or_when_asked_and_counted_on_when_that_fails() {
-        let queue = Queue::default();
+        let queue = Queue::new(1024);
         queue.lost(Why::Flooded, 2);
         queue.push(lines(1), false);
         let round = queue.next(None).unwrap();

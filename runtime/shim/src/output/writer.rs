@@ -32,8 +32,8 @@ struct Target {
     platform: LogIdentity,
 }
 
-/// Starts the thread. What goes into the queue comes to be in the log.
-pub(super) fn start(target: &LogTarget, id: &ContainerId) -> Result<Arc<Queue>, String> {
+/// Starts the thread. What goes into the queue, of `room` bytes, comes to be in the log.
+pub(super) fn start(target: &LogTarget, id: &ContainerId, room: usize) -> Result<Arc<Queue>, String> {
     let identity = |source: &str, name: &str| LogIdentity::new(source, name).map_err(|error| error.to_string());
     let target = Target {
         dir: target.dir.clone(),
@@ -42,7 +42,7 @@ pub(super) fn start(target: &LogTarget, id: &ContainerId) -> Result<Arc<Queue>, 
         platform_stem: format!("{}-platform.{id}", target.name),
         platform: identity("heroku", &target.name)?,
     };
-    let queue = Arc::new(Queue::default());
+    let queue = Arc::new(Queue::new(room));
     let ours = queue.clone();
     sys::one_heap();
     // All signals are blocked, in this thread and so in that one: they are the event loop's.

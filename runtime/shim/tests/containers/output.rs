@@ -95,13 +95,13 @@ fn what_comes_too_fast_is_dropped_counted_and_told_and_the_app_never_waits() {
 #[test]
 fn a_burst_at_the_end_is_in_the_log_to_its_last_line_before_the_exit_is_told() {
     let dir = tempfile::tempdir().unwrap();
-    // Four times what may wait for the disk.
-    let mut c = logging("yes $(printf '%01000d' 7) | head -n 4000; printf last", dir.path());
+    let mut c = logging("yes $(printf '%01000d' 7) | head -n 7000; printf last", dir.path());
+    c.config.log_bytes_per_second = Some(16 << 20);
     c.start();
     eventually("the end", || ended(&c));
     let lines = lines(dir.path());
     assert!(lines.last().unwrap().ends_with(" app[web.1]: last"), "{:?}", lines.last());
-    assert_eq!(lines.len(), 4001);
+    assert_eq!(lines.len(), 7001, "all of it fits into the queue");
 }
 
 /// A tmpfs of a few pages, unmounted when the test ends.
