@@ -88,7 +88,8 @@ pub struct Limits {
     /// Connections of clients, all together; above that a 503 at once. 8,000, or fewer where the process may not have descriptors for
     /// twice as many: each may need a second one for its dyno.
     pub connections: usize,
-    /// Connections from one address; above that a 503 at once. 2,000.
+    /// Connections from one address (of IPv6, from one /64, as one subscriber has them); above that a 503 at once. 2,000, or half of
+    /// [`Self::connections`] where that is less.
     pub connections_per_ip: usize,
     /// Requests and WebSockets of one app, those that wait included: H22. 4,000: no app can take all connections.
     pub connections_per_app: usize,

@@ -31,7 +31,9 @@ fn cut(limits: &mut Limits, descriptors: usize) -> usize {
     // Of 16 parts: 11 for connections, 1 for idle connections to dynos, 2 for log lines, 2 and what those do not need for large heads.
     let memory = limits.memory / 16;
     limits.connections = limits.connections.min(descriptors * 6).min(memory * 11 / CONNECTION);
+    // Neither one app nor one address can take all of them.
     limits.connections_per_app = limits.connections_per_app.min(limits.connections / 2);
+    limits.connections_per_ip = limits.connections_per_ip.min(limits.connections / 2);
     limits.idle_upstreams = limits.idle_upstreams.min(descriptors * 2).min(memory / IDLE);
     let lines = memory * 2 / access_log::LINE;
     limits.log_queue = limits.log_queue.min(lines);
@@ -58,6 +60,7 @@ mod tests {
         let default = Limits::default();
         let (limits, remaining) = shared_out(default.memory, 1 << 20);
         assert_eq!((limits.connections, limits.connections_per_app), (default.connections, default.connections_per_app));
+        assert_eq!(limits.connections_per_ip, default.connections_per_ip);
         assert_eq!((limits.idle_upstreams, limits.log_queue), (default.idle_upstreams, default.log_queue));
         assert!(remaining > 100 * (limits.response_head * 2 + limits.response_header_line));
     }
@@ -67,7 +70,7 @@ mod tests {
         // A quarter of 512 MiB.
         let (limits, remaining) = shared_out(128 << 20, 1 << 20);
         assert!((1000..2500).contains(&limits.connections), "{}", limits.connections);
-        assert_eq!(limits.connections_per_app, limits.connections / 2);
+        assert_eq!((limits.connections_per_app, limits.connections_per_ip), (limits.connections / 2, limits.connections / 2));
         assert!(limits.idle_upstreams > 500 && limits.log_queue > 10_000 && limits.log_queue_per_app == limits.log_queue / 4);
         assert!(remaining > 4 * (limits.response_head * 2 + limits.response_header_line), "heads as large as allowed are passed");
     }

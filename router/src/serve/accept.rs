@@ -43,6 +43,7 @@ pub(crate) struct Admitted {
 impl Admitted {
     /// `None` if there are too many, of this address or in all.
     fn admit(shared: &Arc<Shared>, ip: IpAddr) -> Option<Self> {
+        let ip = counted(ip);
         let mut open = shared.admission.lock();
         let of_ip = open.by_ip.get(&ip).copied().unwrap_or(0);
         if open.wakers.len() >= shared.limits.connections || of_ip >= shared.limits.connections_per_ip {
@@ -59,6 +60,14 @@ impl Admitted {
     /// Wakes this task when the router stops, and again when it cannot wait any longer. Look at `Shared::stop` after calling it.
     pub(crate) fn wake_on_stop(&self, waker: &Waker) {
         self.waker.register(waker);
+    }
+}
+
+/// What is counted as one address: a whole /64 of IPv6, as nobody gets less, and IPv4 as such on sockets of both.
+fn counted(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) >> 64 << 64).into()),
+        ip => ip,
     }
 }
 
@@ -137,4 +146,18 @@ fn turn_away(stream: &TcpStream) {
 
 fn is_the_peers(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_subscriber_is_one_address() {
+        let counted = |ip: &str| counted(ip.parse().unwrap());
+        assert_eq!(counted("2001:db8:1:2::3"), counted("2001:db8:1:2:ffff::4"));
+        assert_ne!(counted("2001:db8:1:2::3"), counted("2001:db8:1:3::3"));
+        assert_eq!(counted("::ffff:192.0.2.1"), counted("192.0.2.1"));
+        assert_ne!(counted("192.0.2.1"), counted("192.0.2.2"));
+    }
 }

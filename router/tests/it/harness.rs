@@ -4,13 +4,13 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use landfall_router::control::{AppRoutes, Backend, Client, Mode, Table};
 use landfall_router::{Limits, Listen, Router, RouterConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -176,6 +176,14 @@ pub(crate) async fn eventually_async<T>(mut probe: impl AsyncFnMut() -> Option<T
 
 pub(crate) async fn within<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
+}
+
+/// Connects from one of many addresses of this machine: no single one gets all of a router's connections.
+pub(crate) async fn connect_from_anywhere(addr: SocketAddr) -> TcpStream {
+    static NEXT: AtomicU8 = AtomicU8::new(0);
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 1, NEXT.fetch_add(1, Ordering::Relaxed)], 0).into()).unwrap();
+    socket.connect(addr).await.unwrap()
 }
 
 pub(crate) async fn read_all(stream: &mut TcpStream) -> String {

@@ -42,7 +42,7 @@ impl Hogs {
         let (told, mut answers) = mpsc::unbounded_channel();
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..hogs {
-            let (mut stream, told) = (rig.connect().await, told.clone());
+            let (mut stream, told) = (connect_from_anywhere(rig.addr).await, told.clone());
             tasks.spawn(async move {
                 // It may be answered, and closed, before it said everything.
                 let _ = stream.write_all(&large_head()).await;

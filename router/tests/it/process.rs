@@ -73,7 +73,7 @@ impl Process {
 
     /// Connects and asks, without waiting for the answer.
     async fn ask(&self, name: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(self.addr).await.unwrap();
+        let mut stream = connect_from_anywhere(self.addr).await;
         stream.write_all(format!("GET / HTTP/1.1\r\nHost: {name}.localhost\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
         stream
     }
@@ -191,6 +191,23 @@ async fn clients_are_turned_away_before_descriptors_run_out() {
     rest.abort();
 }
 
+/// Where there is little, one address can still not take all of it.
+#[tokio::test]
+async fn half_of_the_connections_are_left_to_other_addresses() {
+    const ALLOWED: u64 = 320;
+    let (dyno, _) = answering(HELLO).await;
+    let router = Process::start(&[("ROUTER_DESCRIPTORS", ALLOWED)], dyno).await;
+    let half = (ALLOWED / 16 * 3) as usize;
+    let mut greedy = Vec::new();
+    for _ in 0..half {
+        greedy.push(TcpStream::connect(router.addr).await.unwrap());
+    }
+    eventually_async(async || (router.control.stats().await.unwrap().connections == half as u64).then_some(())).await;
+    let refused = read_all(&mut TcpStream::connect(router.addr).await.unwrap()).await;
+    assert!(status(&refused) == 503 && refused.contains("Too many connections"), "{refused}");
+    assert_eq!(status(&read_all(&mut router.ask("one").await).await), 200);
+}
+
 /// The budget is what the process really takes, and not only what it counts: heads that do not end come from everywhere.
 #[tokio::test]
 async fn memory_stays_within_its_budget() {
@@ -213,7 +230,7 @@ async fn memory_stays_within_its_budget() {
     let request = format!("GET / HTTP/1.1\r\nHost: one.localhost\r\n{}", format!("X: {}\r\n", "x".repeat(7500)).repeat(8));
     let mut hogs = Vec::new();
     for _ in 0..HOGS {
-        let mut hog = TcpStream::connect(router.addr).await.unwrap();
+        let mut hog = connect_from_anywhere(router.addr).await;
         let _ = hog.write_all(request.as_bytes()).await;
         hogs.push(hog);
     }
