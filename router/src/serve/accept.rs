@@ -67,7 +67,7 @@ impl Admitted {
 fn counted(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) >> 64 << 64).into()),
-        ip => ip,
+        ip @ IpAddr::V4(_) => ip,
     }
 }
 

@@ -1,5 +1,5 @@
-//! What the file system says of every entry of a tree: kept when it is good, compared later. Comparing names nothing anew and hashes
-//! nothing, as a container's start waits for it.
+//! What the file system says of every entry of a tree: kept when it is good, compared later. Comparing lists nothing and hashes nothing,
+//! as a container's start waits for it.
 //!
 //! As bytes: of the root what [`facts`] gives, then its entries, then a zero. An entry is its name, ended by a zero, and its facts; a directory's
 //! entries follow it, ended by a zero. A directory whose entries come, go or change their names has another time, so none is listed to compare.
@@ -49,11 +49,11 @@ fn list(survey: &mut Vec<u8>, dir: BorrowedFd<'_>) -> io::Result<()> {
 /// The first entry of a tree that is not as a survey of it says. A torn survey fits nothing.
 pub(super) fn first_change(fs: &Path, survey: &[u8]) -> Option<PathBuf> {
     let mut expected = Expected(survey);
-    let compared = || {
-        let root = rustix::fs::open(fs, PLACE, Mode::empty()).ok()?;
-        expected.is(&rustix::fs::fstat(&root).ok()?).then_some(root)
+    let Some(root) =
+        rustix::fs::open(fs, PLACE, Mode::empty()).ok().filter(|root| rustix::fs::fstat(root).is_ok_and(|stat| expected.is(&stat)))
+    else {
+        return Some(PathBuf::new());
     };
-    let Some(root) = { compared }() else { return Some(PathBuf::new()) };
     match compare(&mut expected, root.as_fd()) {
         Ok(()) => (!expected.0.is_empty()).then(PathBuf::new),
         Err(path) => Some(path),
@@ -141,22 +141,23 @@ mod tests {
     #[test]
     fn whatever_changes_is_named() {
         use std::os::unix::fs::PermissionsExt as _;
-        let set_back = |fs: &Path| {
+        fn set_back(fs: &Path) {
             let file = fs.join("usr/lib/libc.so");
             let before = fs::metadata(&file).unwrap().modified().unwrap();
             fs::write(&file, "as it was MADE").unwrap();
             fs::File::options().write(true).open(&file).unwrap().set_modified(before).unwrap();
-        };
-        let changes: [(&str, &dyn Fn(&Path)); 9] = [
-            ("usr/lib/libc.so", &set_back),
-            ("usr/lib", &|fs| fs::write(fs.join("usr/lib/more"), "").unwrap()),
-            ("usr/lib/empty", &|fs| fs::create_dir(fs.join("usr/lib/empty/dir")).unwrap()),
-            ("usr/lib", &|fs| fs::remove_file(fs.join("usr/lib/libc.so")).unwrap()),
-            ("usr/lib", &|fs| fs::rename(fs.join("usr/lib/libc.so"), fs.join("usr/lib/libm.so")).unwrap()),
-            ("usr/README", &|fs| fs::set_permissions(fs.join("usr/README"), fs::Permissions::from_mode(0o777)).unwrap()),
-            ("usr/README", &|fs| std::os::unix::fs::chown(fs.join("usr/README"), Some(1), None).unwrap()),
-            ("", &|fs| fs::write(fs.join("more"), "").unwrap()),
-            ("", &|fs| fs::rename(fs, fs.with_extension("gone")).unwrap()),
+        }
+        type Change = fn(&Path);
+        let changes: [(&str, Change); 9] = [
+            ("usr/lib/libc.so", set_back),
+            ("usr/lib", |fs| fs::write(fs.join("usr/lib/more"), "").unwrap()),
+            ("usr/lib/empty", |fs| fs::create_dir(fs.join("usr/lib/empty/dir")).unwrap()),
+            ("usr/lib", |fs| fs::remove_file(fs.join("usr/lib/libc.so")).unwrap()),
+            ("usr/lib", |fs| fs::rename(fs.join("usr/lib/libc.so"), fs.join("usr/lib/libm.so")).unwrap()),
+            ("usr/README", |fs| fs::set_permissions(fs.join("usr/README"), fs::Permissions::from_mode(0o777)).unwrap()),
+            ("usr/README", |fs| std::os::unix::fs::chown(fs.join("usr/README"), Some(1), None).unwrap()),
+            ("", |fs| fs::write(fs.join("more"), "").unwrap()),
+            ("", |fs| fs::rename(fs, fs.with_extension("gone")).unwrap()),
         ];
         for (number, (named, change)) in changes.into_iter().enumerate() {
             let tree = tree();
