@@ -11,6 +11,61 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(include_s
 /// What cannot be as published: addresses are ours, not Heroku's; the schema calls host names URIs.
 const OURS: &[&str] = &["app/git_url", "app/web_url", "domain/hostname"];
 
+/// What is answered although nobody published it: Landfall's own, and what the schema has lost while clients still ask for it.
+const UNPUBLISHED: &[(&str, &str)] = &[
+    ("POST", "/account/keys"),
+    ("DELETE", "/account/keys/{key}"),
+    ("DELETE", "/oauth/sessions/{session}"),
+    ("GET", "/audit"),
+    ("GET", "/health"),
+    ("GET", "/apps/{app}/stats"),
+    ("POST", "/apps/{app}/dynos/{dyno}/actions/exec"),
+    ("PUT", "/sources/{ticket}"),
+    ("GET", "/sources/{ticket}"),
+    ("GET", "/streams/builds/{ticket}"),
+    ("GET", "/streams/releases/{ticket}"),
+    ("GET", "/logs/{ticket}"),
+    ("GET", "/attach/{secret}"),
+];
+
+/// What the schema says an answer is: the target of the link with this method and path. `None` if there is no such link.
+fn target(method: &str, path: &str) -> Option<&'static Value> {
+    let links = SCHEMA["definitions"].as_object().into_iter().flatten().flat_map(|(_, definition)| definition["links"].as_array());
+    let links = links.flatten().filter(|link| link["method"] == method && fits(link["href"].as_str().unwrap_or_default(), path));
+    // The one with the fewest variables says most.
+    links.min_by_key(|link| link["href"].as_str().unwrap_or_default().matches("{(").count()).map(|link| &link["targetSchema"])
+}
+
+/// Is this a path of that pattern, whose variables are in braces?
+fn fits(pattern: &str, path: &str) -> bool {
+    // As the API does: two slashes are one.
+    let parts = |path| str::split(path, '/').filter(|part| !part.is_empty()).collect::<Vec<&str>>();
+    let (pattern, path) = (parts(pattern), parts(path.split('?').next().unwrap_or_default()));
+    pattern.len() == path.len() && pattern.iter().zip(path).all(|(wanted, part)| wanted.starts_with('{') || *wanted == part)
+}
+
+/// Panics, with every difference, unless this is what the schema says is answered there.
+#[track_caller]
+pub(crate) fn check_answer(method: &str, path: &str, answer: &Value) {
+    let Some(target) = target(method, path) else {
+        let known = UNPUBLISHED.iter().any(|(known, pattern)| *known == method && fits(pattern, path));
+        assert!(known, "{method} {path} is not in the schema");
+        return;
+    };
+    let one = target["items"]["$ref"].as_str().or(target["$ref"].as_str()).and_then(|target| target.strip_prefix("#/definitions/"));
+    match one.filter(|resource| !resource.contains('/')) {
+        Some(resource) => {
+            assert_eq!(answer.is_array(), target["items"].is_object(), "{method} {path}: {answer:#}");
+            check(resource, answer);
+        }
+        None => {
+            let mut problems = Vec::new();
+            validate(target, answer, path, &mut problems);
+            assert!(problems.is_empty(), "{method} {path} differs from the schema:\n{}\n{answer:#}", problems.join("\n"));
+        }
+    }
+}
+
 /// Panics, with every difference, unless `value` is a `resource` (or an array of them).
 #[track_caller]
 pub(crate) fn check(resource: &str, value: &Value) {
@@ -124,5 +179,13 @@ fn the_validator_finds_differences() {
     let text = found.downcast_ref::<String>().unwrap();
     for expected in ["region/id: \"x\" is not a \"uuid\"", "region/name: 3 is not", "region/country: missing"] {
         assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn each_route_is_published_or_known_not_to_be() {
+    for route in landfall_api::routes::table() {
+        let known = UNPUBLISHED.contains(&(route.method.as_str(), route.path));
+        assert_ne!(target(route.method.as_str(), route.path).is_some(), known, "{} {}", route.method, route.path);
     }
 }

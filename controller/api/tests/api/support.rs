@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use crate::live::Live;
+use crate::schema::check_answer;
 
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
@@ -96,7 +97,7 @@ impl World {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         let connection = tokio::spawn(connection);
-        let mut request = http::Request::builder().method(method).uri(path).header("host", self.address.to_string());
+        let mut request = http::Request::builder().method(&method).uri(path).header("host", self.address.to_string());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -104,6 +105,10 @@ impl World {
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         connection.abort();
+        let is_json = parts.headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+        if parts.status.is_success() && is_json {
+            check_answer(method.as_str(), path, &serde_json::from_slice(&body).unwrap());
+        }
         Answer { status: parts.status.as_u16(), headers: parts.headers, body }
     }
 
