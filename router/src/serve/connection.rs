@@ -17,7 +17,7 @@ use super::deadline::{Deadline, Over};
 use super::exchange::exchange;
 use super::relay::Scratch;
 use super::reply::{self, Page};
-use super::transport::Transport;
+use super::transport::{Leaving as _, Transport};
 use crate::code::Code;
 use crate::http1::head::{HeadError, HeadLimits, HeadScan};
 use crate::http1::request::{Origin, Reject, Request};
@@ -190,8 +190,14 @@ impl<T: Transport> Conn<T> {
         loop {
             let (mut reader, _) = self.client.split();
             let has_room = self.ahead.make_room(AHEAD);
-            let mut read =
-                std::pin::pin!(async { if has_room { self.ahead.read(&mut reader).await } else { std::future::pending().await } });
+            let read = async {
+                if has_room {
+                    return self.ahead.read(&mut reader).await;
+                }
+                reader.left().await;
+                Ok(0)
+            };
+            let mut read = std::pin::pin!(read);
             let timer = &mut self.timer;
             let event = std::future::poll_fn(|cx| {
                 if let Poll::Ready(output) = future.as_mut().poll(cx) {

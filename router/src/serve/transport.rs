@@ -1,6 +1,8 @@
 //! What connections can do. TLS for clients will be another implementation.
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::future::Future;
+
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
@@ -8,7 +10,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 pub(crate) trait Transport: Send + 'static {
     /// `X-Forwarded-Proto`, and `protocol=` in log lines.
     const PROTO: &'static str;
-    type Reader<'a>: AsyncRead + QuickAck + Unpin + Send;
+    type Reader<'a>: AsyncRead + QuickAck + Leaving + Unpin + Send;
     type Writer<'a>: AsyncWrite + Unpin + Send;
 
     fn split(&mut self) -> (Self::Reader<'_>, Self::Writer<'_>);
@@ -39,6 +41,51 @@ impl QuickAck for ReadHalf<'_> {
         let stream: &TcpStream = self.as_ref();
         if let Err(error) = rustix::net::sockopt::set_tcp_quickack(stream, true) {
             tracing::trace!(%error, "cannot acknowledge early");
+        }
+    }
+}
+
+/// A connection whose peer is seen leaving while nobody reads what it sent.
+pub(crate) trait Leaving {
+    /// Ends once the peer has closed its side, or the connection broke. Nothing is read; what came before may still be there.
+    fn left(&self) -> impl Future<Output = ()> + Send;
+}
+
+impl Leaving for ReadHalf<'_> {
+    async fn left(&self) {
+        // Bytes that nobody reads make a socket readable all the time. Waiting for urgent data ends when the stream does as well, and
+        // urgent data is never told of: the socket is not registered for it.
+        if let Err(error) = self.ready(Interest::PRIORITY).await {
+            tracing::trace!(%error, "cannot wait for the client");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_leaves_is_seen_behind_bytes_that_nobody_reads() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for reset in [false, true] {
+            let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (reader, _) = stream.split();
+            peer.write_all(&[b'x'; 1000]).await.unwrap();
+            let early = timeout(Duration::from_millis(50), reader.left()).await;
+            assert!(early.is_err(), "it is still there");
+            if reset {
+                peer.set_zero_linger().unwrap();
+            }
+            drop(peer);
+            timeout(Duration::from_secs(5), reader.left()).await.unwrap();
         }
     }
 }

@@ -186,6 +186,51 @@ async fn clients_that_leave_are_h27_and_cancel_the_dyno() {
     insta::assert_snapshot!(rig.log(1).await);
 }
 
+/// The dyno does not read, so nothing is read from the client either.
+#[tokio::test]
+async fn clients_that_leave_in_an_upload_that_is_stuck_are_h27() {
+    let rig = Rig::start(Limits::default()).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    rig.blog(Mode::Serving, &[listener.local_addr().unwrap()]).await;
+    let mut client = rig.connect().await;
+    client.write_all(b"POST / HTTP/1.1\r\nHost: blog.localhost\r\nContent-Length: 1000000000\r\n\r\n").await.unwrap();
+    let (mut upstream, _) = listener.accept().await.unwrap();
+    read_head(&mut upstream).await.unwrap();
+    let block = vec![b'x'; 1 << 20];
+    while tokio::time::timeout(Duration::from_millis(500), client.write(&block)).await.is_ok() {}
+    client.set_zero_linger().unwrap();
+    drop(client);
+    insta::assert_snapshot!(rig.log(1).await);
+    read_all(&mut upstream).await;
+}
+
+/// What the visitor sent is more than is read ahead.
+#[tokio::test]
+async fn clients_that_leave_while_the_app_boots_are_h27_and_their_form_is_never_sent() {
+    let rig = Rig::start(Limits::default()).await;
+    rig.blog(Mode::Booting, &[]).await;
+    for reset in [false, true] {
+        let mut client = rig.connect().await;
+        client.write_all(b"POST / HTTP/1.1\r\nHost: blog.localhost\r\nContent-Length: 40000\r\n\r\n").await.unwrap();
+        client.write_all(&vec![b'x'; 40_000]).await.unwrap();
+        let waiting = async |count| {
+            eventually_async(async || (rig.control.stats().await.unwrap().apps[0].waiting == count).then_some(())).await;
+        };
+        waiting(1).await;
+        tokio::time::sleep(SHORT).await;
+        if reset {
+            client.set_zero_linger().unwrap();
+        }
+        drop(client);
+        waiting(0).await;
+    }
+    let (addr, connections) = answering(HELLO).await;
+    rig.control.replace_app(2, rig.app(Mode::Serving, &[addr])).await.unwrap();
+    assert_eq!(status(&rig.get("/").await), 200);
+    assert_eq!(connections.load(std::sync::atomic::Ordering::SeqCst), 1, "nobody's but ours");
+    insta::assert_snapshot!(rig.log(3).await);
+}
+
 #[tokio::test]
 async fn clients_that_stop_sending_are_h28() {
     let rig = Rig::start(Limits { idle: SHORT, ..Limits::default() }).await;
