@@ -4,7 +4,8 @@ use super::Reject;
 use crate::http1::token::{decimal, is_token, is_value, list};
 use crate::http1::{Framing, MOST_NAMED};
 
-/// Headers that are not passed on as they came: hop by hop, or written anew. `_` counts as `-`, since many apps cannot tell them apart.
+/// Headers that are not passed on as they came: hop by hop, written anew, or (`Forwarded` and all of `X-Forwarded-`) a proxy's to say and
+/// believed by apps. `_` counts as `-`, since many apps cannot tell them apart.
 pub(super) fn is_ours(name: &[u8]) -> bool {
     let is =
         |other: &[u8]| name.iter().zip(other).all(|(&byte, &other)| byte.to_ascii_lowercase() == other || (byte == b'_' && other == b'-'));
@@ -12,12 +13,14 @@ pub(super) fn is_ours(name: &[u8]) -> bool {
         2 => is(b"te"),
         4 => is(b"host"),
         7 => is(b"trailer") || is(b"upgrade"),
+        9 => is(b"forwarded"),
         10 => is(b"connection") || is(b"keep-alive"),
         12 => is(b"x-request-id") || is(b"connect-time"),
-        14 => is(b"content-length") || is(b"http2-settings"),
-        15 => is(b"x-forwarded-for") || is(b"x-request-start"),
-        16 => is(b"x-forwarded-port") || is(b"proxy-connection"),
-        17 => is(b"x-forwarded-proto") || is(b"transfer-encoding"),
+        14 if is(b"content-length") || is(b"http2-settings") => true,
+        15 if is(b"x-request-start") => true,
+        16 if is(b"proxy-connection") => true,
+        17 if is(b"transfer-encoding") => true,
+        13.. => is(b"x-forwarded-"),
         _ => false,
     }
 }

@@ -27,6 +27,28 @@ fn the_app_gets_the_clients_head_and_ours() {
     ));
 }
 
+/// Apps build links from these, or take a request for an encrypted one.
+#[test]
+fn what_a_client_says_of_its_way_is_not_believed() {
+    let forged = [
+        "X-Forwarded-Host: evil.example",
+        "x-forwarded-ssl: on",
+        "X_FORWARDED_SCHEME: https",
+        "X-Forwarded-Server: evil.example",
+        "X-Forwarded-Prefix: /evil",
+        "X-Forwarded-By: 6.6.6.6",
+        "X-Forwarded-A-Name-Nobody-Thought-Of: 6.6.6.6",
+        "Forwarded: for=6.6.6.6;host=evil.example;proto=https",
+        "X-Forwarded-Proto: https",
+    ];
+    let own = "X-Forwarded: a\r\nX-Forwarder-Host: b\r\nForwarder: c\r\nX: d\r\n";
+    let head = sent(format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n{own}\r\n", forged.join("\r\n")).as_bytes());
+    for line in forged {
+        assert!(!head.contains(line), "{head}");
+    }
+    assert!(head.contains(own) && head.contains("\r\nX-Forwarded-Proto: http\r\n"), "{head}");
+}
+
 /// What is written is never longer than what room was made for: the shortest lines gain most.
 #[test]
 fn there_is_room_for_every_head() {
