@@ -90,6 +90,51 @@ async fn drain_waits_for_the_last_request() {
     assert_eq!(rig.control.drain("never seen", PATIENCE).await.unwrap(), Drained { requests: 0, tunnels: 0 });
 }
 
+/// A WebSocket holds no deploy up, and ends with its dyno, not with the dyno's place in the table.
+#[tokio::test]
+async fn tunnels_live_on_until_their_dyno_ends() {
+    let rig = Rig::start(Limits::default()).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let old = listener.local_addr().unwrap();
+    let (new, _) = answering(HELLO).await;
+    rig.blog(Mode::Serving, &[old]).await;
+    let mut client = rig.connect().await;
+    client.write_all(b"GET /ws HTTP/1.1\r\nHost: blog.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await.unwrap();
+    let (mut dyno, _) = listener.accept().await.unwrap();
+    read_head(&mut dyno).await.unwrap();
+
+    // It leaves the table before it agrees: until then it is a request like others, and waited for.
+    rig.control.replace_table(Table { generation: 2, apps: vec![rig.app(Mode::Serving, &[new])] }).await.unwrap();
+    let id = format!("b-{old}");
+    let early = rig.control.drain(&id, Duration::from_millis(50)).await.unwrap();
+    assert_eq!(early, Drained { requests: 1, tunnels: 0 });
+    let agree = async {
+        dyno.write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await.unwrap();
+        read_until(&mut client, "\r\n\r\n").await
+    };
+    let (drained, head) = within(async { tokio::join!(rig.control.drain(&id, Duration::from_mins(10)), agree) }).await;
+    assert_eq!((drained.unwrap(), status(&head)), (Drained { requests: 0, tunnels: 1 }, 101));
+
+    // It outlives this table, the next one, and the drains.
+    for generation in 3..5 {
+        rig.control.replace_table(Table { generation, apps: vec![rig.app(Mode::Serving, &[new])] }).await.unwrap();
+        let drained = within(rig.control.drain(&id, Duration::from_mins(10))).await.unwrap();
+        assert_eq!(drained, Drained { requests: 0, tunnels: 1 });
+        assert_eq!(status(&rig.get("/").await), 200, "new requests go to the new dyno");
+        for word in ["one", "two"] {
+            client.write_all(word.as_bytes()).await.unwrap();
+            assert_eq!(read_until(&mut dyno, word).await, word);
+            dyno.write_all(word.as_bytes()).await.unwrap();
+            assert_eq!(read_until(&mut client, word).await, word);
+        }
+    }
+
+    drop(dyno);
+    assert_eq!(read_all(&mut client).await, "", "the dyno's end is the tunnel's");
+    let last = async || (rig.control.drain(&id, PATIENCE).await.unwrap().tunnels == 0).then_some(());
+    eventually_async(last).await;
+}
+
 /// Dynos come and go as in a deploy, under load, on kept connections: no request fails.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deploys_under_load_fail_no_request() {
