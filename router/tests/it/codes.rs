@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use landfall_router::Limits;
 use landfall_router::control::Mode;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::harness::*;
@@ -243,6 +243,40 @@ async fn clients_that_stop_sending_are_h28() {
     let response = rig.ask("POST / HTTP/1.1\r\nHost: blog.localhost\r\nContent-Length: 100\r\n\r\nabc").await;
     assert_eq!(response, "");
     insta::assert_snapshot!(rig.log(1).await);
+}
+
+/// One window for both directions: whoever moves bytes keeps the request alive, and nobody else does.
+#[tokio::test]
+async fn dynos_that_fall_silent_in_an_upload_are_h15_once_it_stops() {
+    const HALF: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc";
+    let rig = Rig::start(Limits { idle: Duration::from_millis(400), ..Limits::default() }).await;
+    // It reads on: it may be about to answer the end of the body.
+    let addr = dyno(|mut stream| async move {
+        read_head(&mut stream).await;
+        stream.write_all(HALF).await.unwrap();
+        stream.read_exact(&mut [0; 20]).await.unwrap();
+        stream.write_all(b"def").await.unwrap();
+    })
+    .await;
+    rig.blog(Mode::Serving, &[addr]).await;
+    let mut client = rig.connect().await;
+    client.write_all(b"POST /reads HTTP/1.1\r\nHost: blog.localhost\r\nContent-Length: 20\r\n\r\n").await.unwrap();
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        client.write_all(b"x").await.unwrap();
+    }
+    assert!(read_until(&mut client, "def").await.starts_with("HTTP/1.1 200 OK"));
+    // It does not.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    rig.blog(Mode::Serving, &[listener.local_addr().unwrap()]).await;
+    let mut client = rig.connect().await;
+    client.write_all(b"POST /stuck HTTP/1.1\r\nHost: blog.localhost\r\nContent-Length: 1000000000\r\n\r\n").await.unwrap();
+    let (mut stuck, _) = listener.accept().await.unwrap();
+    read_head(&mut stuck).await.unwrap();
+    stuck.write_all(HALF).await.unwrap();
+    let block = vec![b'x'; 1 << 20];
+    within(async { while client.write(&block).await.is_ok() {} }).await;
+    insta::assert_snapshot!(rig.log(2).await);
 }
 
 #[tokio::test]
