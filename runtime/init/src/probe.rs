@@ -92,6 +92,10 @@ const NAMESPACES: [(&str, u64); 8] = [
 const FAMILIES: u64 = 64;
 /// AF_UNIX, AF_INET, AF_INET6; AF_NETLINK with protocol 0.
 const OPEN_FAMILIES: [u64; 4] = [1, 2, 10, 16];
+/// AF_UNIX: pairs of sockets are of this family only.
+const PAIR_FAMILY: u64 = 1;
+/// Stream, datagram, raw and sequenced packets.
+const KINDS: [u64; 4] = [1, 2, 3, 5];
 /// Netlink protocols.
 const PROTOCOLS: u64 = 32;
 
@@ -99,6 +103,7 @@ const PROTOCOLS: u64 = 32;
 const ALLOWED: &[(&str, i64, [u64; 6])] = &[
     ("socket(AF_INET)", libc::SYS_socket, [2, 1, 0, 0, 0, 0]),
     ("socket(AF_UNIX)", libc::SYS_socket, [1, 1, 0, 0, 0, 0]),
+    ("socketpair(AF_UNIX)", libc::SYS_socketpair, [1, 1, 0, 0, 0, 0]),
     ("socket(NETLINK_ROUTE)", libc::SYS_socket, [16, 3, 0, 0, 0, 0]),
     ("getpid", libc::SYS_getpid, [0; 6]),
 ];
@@ -119,9 +124,12 @@ pub(crate) fn run() -> i32 {
             forbidden.push((format!("clone({name})"), libc::SYS_clone, [flag | libc::SIGCHLD as u64, 0, 0, 0, 0, 0]));
         }
     }
-    for family in (0..FAMILIES).filter(|family| !OPEN_FAMILIES.contains(family)) {
-        for kind in [1, 2, 3, 5] {
+    for (family, kind) in (0..FAMILIES).flat_map(|family| KINDS.map(|kind| (family, kind))) {
+        if !OPEN_FAMILIES.contains(&family) {
             forbidden.push((format!("socket({family}, {kind})"), libc::SYS_socket, [family, kind, 0, 0, 0, 0]));
+        }
+        if family != PAIR_FAMILY {
+            forbidden.push((format!("socketpair({family}, {kind})"), libc::SYS_socketpair, [family, kind, 0, 0, 0, 0]));
         }
     }
     for protocol in 1..PROTOCOLS {

@@ -25,7 +25,7 @@ rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigti
 sched_getparam sched_get_priority_max sched_get_priority_min sched_getscheduler sched_rr_get_interval sched_setaffinity sched_setattr \
 sched_setparam sched_setscheduler sched_yield seccomp select semctl semget semop semtimedop sendfile sendmmsg sendmsg sendto setfsgid \
 setfsuid setgid setgroups setitimer setpgid setpriority setregid setresgid setresuid setreuid setrlimit set_robust_list setsid setsockopt \
-set_thread_area set_tid_address setuid setxattr setxattrat shmat shmctl shmdt shmget shutdown sigaltstack signalfd signalfd4 socketpair splice stat \
+set_thread_area set_tid_address setuid setxattr setxattrat shmat shmctl shmdt shmget shutdown sigaltstack signalfd signalfd4 splice stat \
 statfs statmount statx symlink symlinkat sync sync_file_range syncfs sysinfo tee tgkill time timer_create timer_delete timer_getoverrun \
 timer_gettime timer_settime timerfd_create timerfd_gettime timerfd_settime times tkill truncate umask uname unlink unlinkat uretprobe utime utimensat \
 utimes vfork vmsplice wait4 waitid write writev";
@@ -63,6 +63,7 @@ pub(crate) fn profile(builtin: bool) -> Result<LinuxSeccomp, OciSpecError> {
     for family in [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6] {
         rules.push(rule("socket", vec![arg(0, family as u64, None, Eq)?])?);
     }
+    rules.push(rule("socketpair", vec![arg(0, libc::AF_UNIX as u64, None, Eq)?])?);
     // Only NETLINK_ROUTE: glibc lists addresses with it.
     rules.push(rule("socket", vec![arg(0, libc::AF_NETLINK as u64, None, Eq)?, arg(2, libc::NETLINK_ROUTE as u64, None, Eq)?])?);
     for personality in [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff] {
@@ -79,16 +80,29 @@ pub(crate) fn profile(builtin: bool) -> Result<LinuxSeccomp, OciSpecError> {
 
 #[cfg(test)]
 mod tests {
-    use super::ALLOWED;
+    use super::{ALLOWED, profile};
 
     #[test]
     fn what_rule_s3_forbids_is_not_on_the_list() {
         let forbidden = "ptrace process_vm_readv process_vm_writev keyctl add_key request_key bpf perf_event_open userfaultfd io_uring_setup \
             io_uring_enter io_uring_register mount umount2 move_mount open_tree fsopen fsconfig fsmount fspick mount_setattr pivot_root setns \
-            unshare clone clone3 kexec_load kexec_file_load init_module finit_module delete_module open_by_handle_at personality socket pidfd_getfd kcmp";
+            unshare clone clone3 kexec_load kexec_file_load init_module finit_module delete_module open_by_handle_at personality socket socketpair pidfd_getfd kcmp";
         let allowed: Vec<_> = ALLOWED.split_whitespace().collect();
         for name in forbidden.split_whitespace() {
             assert!(!allowed.contains(&name), "{name} is allowed");
         }
+    }
+
+    #[test]
+    fn sockets_are_of_few_families_and_pairs_of_one() {
+        let families = |name: &str| {
+            let profile = profile(true).unwrap();
+            let rules = profile.syscalls().clone().unwrap();
+            let of_name = rules.into_iter().filter(|rule| rule.names().iter().any(|other| other == name));
+            let first = |rule: oci_spec::runtime::LinuxSyscall| rule.args().as_ref().map(|args| (args[0].index(), args[0].value()));
+            of_name.map(first).collect::<Vec<_>>()
+        };
+        assert_eq!(families("socket"), [1, 2, 10, 16].map(|family| Some((0, family))));
+        assert_eq!(families("socketpair"), [Some((0, 1))]);
     }
 }
