@@ -33,6 +33,8 @@ pub struct AgentConfig {
     pub debian_mirror: String,
     /// Private ranges that containers may reach all the same.
     pub allow_private: Vec<Subnet>,
+    /// Whom containers' questions for names go to, on port 53. Default: the host's own resolver.
+    pub resolver: Option<Ipv4Addr>,
     /// Use this OCI runtime (`crun`, `runc`, `runsc`) by path, in place of the built-in engine.
     pub oci_runtime: Option<PathBuf>,
     /// Numbers.
@@ -100,6 +102,7 @@ impl Default for AgentConfig {
             ca_bundle: None,
             debian_mirror: "http://deb.debian.org/debian".to_owned(),
             allow_private: Vec::new(),
+            resolver: None,
             oci_runtime: None,
             limits: AgentLimits::default(),
         }

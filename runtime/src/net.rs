@@ -25,7 +25,8 @@ pub(crate) fn set_up(config: &AgentConfig, containers: &[Place]) -> Result<()> {
     link::make_bridge(&config.bridge, config.gateway(), config.subnet.prefix)?;
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").doing("switching on IPv4 forwarding")?;
     let _no_ipv6 = std::fs::write(format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", config.bridge), "1");
-    nft::apply(&nft::rules(config, resolver::host_resolver(), containers))
+    let resolver = config.resolver.or_else(resolver::host_resolver);
+    nft::apply(&nft::rules(config, resolver, containers))
 }
 
 /// Lets a container send from its address, and the host come in by its port. To be done before it runs.

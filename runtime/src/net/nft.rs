@@ -49,7 +49,8 @@ pub(super) fn rules(config: &AgentConfig, resolver: Option<Ipv4Addr>, containers
     }
     for (name, kind, hook, priority) in [
         ("spoofed", "filter", "prerouting", -300),
-        ("dns", "nat", "prerouting", -100),
+        // One step before those of others, Docker's among them: a packet is translated once.
+        ("dns", "nat", "prerouting", -101),
         ("masquerade", "nat", "postrouting", 100),
         ("to_host", "filter", "input", 0),
         ("from_host", "filter", "output", 0),
@@ -64,14 +65,15 @@ pub(super) fn rules(config: &AgentConfig, resolver: Option<Ipv4Addr>, containers
     let from_container = equal(json!({ "meta": { "key": "iifname" } }), json!(bridge));
     let to_container = equal(json!({ "meta": { "key": "oifname" } }), json!(bridge));
     let known = json!({ "match": { "op": "in", "left": { "ct": { "key": "state" } }, "right": ["established", "related"] } });
-    let redirected = json!({ "match": { "op": "in", "left": { "ct": { "key": "status" } }, "right": "dnat" } });
     let to = |range: Value| equal(json!({ "payload": { "protocol": "ip", "field": "daddr" } }), range);
 
+    let mut questions = Vec::new();
     if let Some(resolver) = resolver {
         for protocol in ["udp", "tcp"] {
             let port = equal(json!({ "payload": { "protocol": protocol, "field": "dport" } }), json!(53));
             let target = json!({ "dnat": { "family": "ip", "addr": resolver.to_string(), "port": 53 } });
             rule("dns", json!([from_container, to(json!(config.gateway().to_string())), port, target]));
+            questions.push(question(&from_container, protocol, config.gateway(), resolver));
         }
     }
     let outwards = json!({ "match": { "op": "!=", "left": { "meta": { "key": "oifname" } }, "right": bridge } });
@@ -86,7 +88,9 @@ pub(super) fn rules(config: &AgentConfig, resolver: Option<Ipv4Addr>, containers
     rule("spoofed", json!([from_container, equal(json!({ "meta": { "key": "nfproto" } }), json!("ipv6")), { "drop": null }]));
 
     rule("to_host", json!([from_container, known, { "accept": null }]));
-    rule("to_host", json!([from_container, redirected, { "accept": null }]));
+    for question in &questions {
+        rule("to_host", question.clone());
+    }
     rule("to_host", json!([from_container, { "drop": null }]));
 
     // From this machine there is one way in, and only for router and health checks (and root, who has others).
@@ -98,7 +102,9 @@ pub(super) fn rules(config: &AgentConfig, resolver: Option<Ipv4Addr>, containers
 
     rule("through", json!([from_container, to_container, { "drop": null }]));
     rule("through", json!([from_container, known, { "accept": null }]));
-    rule("through", json!([from_container, redirected, { "accept": null }]));
+    for question in &questions {
+        rule("through", question.clone());
+    }
     rule("through", json!([from_container, equal(json!({ "meta": { "key": "nfproto" } }), json!("ipv6")), { "drop": null }]));
     for Subnet { address, prefix: bits } in &config.allow_private {
         rule("through", json!([from_container, to(prefix(&address.to_string(), *bits)), { "accept": null }]));
@@ -109,6 +115,21 @@ pub(super) fn rules(config: &AgentConfig, resolver: Option<Ipv4Addr>, containers
     rule("through", json!([to_container, known, { "accept": null }]));
     rule("through", json!([to_container, { "drop": null }]));
     json!({ "nftables": all })
+}
+
+/// Accepts what the rule for questions translated, and nothing else: other programs' translations (ports that Docker publishes, an operator's
+/// redirect) must not open the host to containers.
+fn question(from_container: &Value, protocol: &str, gateway: Ipv4Addr, resolver: Ipv4Addr) -> Value {
+    let original = |key: &str, value: Value| equal(json!({ "ct": { "key": key, "dir": "original" } }), value);
+    json!([
+        from_container,
+        equal(json!({ "payload": { "protocol": "ip", "field": "daddr" } }), json!(resolver.to_string())),
+        equal(json!({ "payload": { "protocol": protocol, "field": "dport" } }), json!(53)),
+        { "match": { "op": "in", "left": { "ct": { "key": "status" } }, "right": "dnat" } },
+        original("ip daddr", json!(gateway.to_string())),
+        original("proto-dst", json!(53)),
+        { "accept": null },
+    ])
 }
 
 /// A container may send and be reached from now on, or no more. Both may be repeated.

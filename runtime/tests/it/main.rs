@@ -7,5 +7,6 @@ mod disk;
 mod harness;
 mod hostile;
 mod life;
+mod names;
 mod network;
 mod stack;

@@ -162,22 +162,22 @@ pub(crate) fn first_process(instance: &Instance, id: &str) -> String {
 }
 
 /// Can a connection be made inside a container within so many seconds? The server answers the empty line and closes.
-async fn reaches(instance: &Instance, id: &str, address: &str, seconds: u32) -> bool {
+pub(crate) async fn reaches(instance: &Instance, id: &str, address: &str, seconds: u32) -> bool {
     let (host, port) = address.rsplit_once(':').unwrap();
     exec(instance, id, &["sh", "-c", &format!("echo | nc -w {seconds} {host} {port}")]).await.1 == 0
 }
 
 /// A network namespace that serves a file on a public and a private address.
-struct Outside {
-    name: String,
-    public: std::net::Ipv4Addr,
-    private: std::net::Ipv4Addr,
+pub(crate) struct Outside {
+    pub(crate) name: String,
+    pub(crate) public: std::net::Ipv4Addr,
+    pub(crate) private: std::net::Ipv4Addr,
     metadata: std::net::Ipv4Addr,
     server: std::process::Child,
 }
 
 impl Outside {
-    fn new(instance: &Instance) -> Self {
+    pub(crate) fn new(instance: &Instance) -> Self {
         let name = format!("{}-out", instance.config.bridge);
         // One of each kind, and nobody else's: a subnet here is 16 addresses.
         let [_, _, a, b] = (u32::from(instance.config.subnet.address) >> 4).to_be_bytes();
@@ -228,7 +228,7 @@ impl Drop for Outside {
     }
 }
 
-fn ip(args: &[&str]) {
+pub(crate) fn ip(args: &[&str]) {
     let status = std::process::Command::new("ip").args(args).status().unwrap();
     assert!(status.success(), "ip {args:?}");
 }
