@@ -13,14 +13,17 @@ use super::Place;
 use crate::config::{AgentConfig, Subnet};
 use crate::fault::{Doing as _, Result, fault, fault_hint};
 
-/// Loopback, private, shared, link-local (metadata), multicast and reserved ranges.
-const PRIVATE: [(&str, u8); 9] = [
+/// Loopback, private, shared, link-local (metadata), protocol assignment (RFC 6890), multicast and reserved ranges, and one public address:
+/// Azure answers its machines there, and some of what it says is secret.
+const PRIVATE: [(&str, u8); 11] = [
     ("0.0.0.0", 8),
     ("10.0.0.0", 8),
     ("100.64.0.0", 10),
     ("127.0.0.0", 8),
+    ("168.63.129.16", 32),
     ("169.254.0.0", 16),
     ("172.16.0.0", 12),
+    ("192.0.0.0", 24),
     ("192.168.0.0", 16),
     ("224.0.0.0", 4),
     ("240.0.0.0", 4),
@@ -185,4 +188,37 @@ pub(super) fn apply(rules: &Value) -> Result<()> {
         return Ok(());
     }
     Err(fault(FaultCode::Internal, format!("nft refused the network rules: {}", String::from_utf8_lossy(&output.stderr).trim())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Is there a rule that drops what containers send to this address outside?
+    fn refused(address: &str) -> bool {
+        let rules = rules(&AgentConfig::default(), None, &[]);
+        let address: Ipv4Addr = address.parse().unwrap();
+        let holds = |range: &Value| {
+            let first: Ipv4Addr = range["addr"].as_str().unwrap().parse().unwrap();
+            let host_bits = 32 - u32::try_from(range["len"].as_u64().unwrap()).unwrap();
+            u32::from(first).checked_shr(host_bits) == u32::from(address).checked_shr(host_bits)
+        };
+        rules["nftables"].as_array().unwrap().iter().map(|entry| &entry["add"]["rule"]).any(|rule| {
+            let expressions = rule["expr"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let ranges = expressions.iter().filter_map(|expression| expression["match"]["right"].get("prefix"));
+            let drops = expressions.iter().any(|expression| expression.get("drop").is_some());
+            rule["chain"] == "through" && drops && ranges.into_iter().any(holds)
+        })
+    }
+
+    #[test]
+    fn addresses_where_clouds_answer_their_machines_are_refused() {
+        // Most clouds; Alibaba; Azure's second one; Oracle's first one.
+        for address in ["169.254.169.254", "100.100.100.200", "168.63.129.16", "192.0.0.192"] {
+            assert!(refused(address), "{address}");
+        }
+        for address in ["1.1.1.1", "168.63.129.15", "168.63.129.17", "192.0.1.1", "198.18.0.1"] {
+            assert!(!refused(address), "{address}");
+        }
+    }
 }
