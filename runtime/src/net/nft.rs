@@ -178,7 +178,8 @@ fn prefix(address: &str, bits: u8) -> Value {
 pub(super) fn apply(rules: &Value) -> Result<()> {
     let missing = |error| fault_hint(FaultCode::Internal, format!("running nft: {error}"), "Install it with: apt-get install nftables");
     let mut command = Command::new("nft");
-    command.args(["-j", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.args(["-j", "-f", "-"]).env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(missing)?;
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(rules.to_string().as_bytes()).doing("giving nft the rules")?;
