@@ -123,22 +123,42 @@ pub(crate) fn is_whiteout(meta: &fs::Metadata) -> bool {
     meta.file_type().is_char_device() && meta.rdev() == 0
 }
 
-/// Takes overlay's private marks and what no layer may hold off a tree that was an upper directory and becomes a layer where nothing lies below.
+/// Takes off a tree what no layer may hold: devices, set-id bits and extended attributes, overlay's marks among them. It was an upper directory,
+/// nobody writes to it any more, and it becomes a layer where nothing lies below.
 pub(crate) fn settle(path: &Path) -> io::Result<()> {
     let meta = fs::symlink_metadata(path)?;
     let kind = meta.file_type();
+    if !kind.is_dir() && !kind.is_file() && !kind.is_symlink() {
+        return fs::remove_file(path);
+    }
+    remove_attributes(path)?;
     if kind.is_dir() {
-        for mark in ["opaque", "origin", "impure", "uuid"] {
-            let _absent = rustix::fs::lremovexattr(path, format!("trusted.overlay.{mark}"));
-        }
         for entry in fs::read_dir(path)? {
             settle(&entry?.path())?;
         }
-    } else if !kind.is_file() && !kind.is_symlink() {
-        fs::remove_file(path)?;
     } else if kind.is_file() && meta.mode() & 0o6000 != 0 {
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(path, fs::Permissions::from_mode(meta.mode() & 0o1777))?;
+    }
+    Ok(())
+}
+
+/// Removes the extended attributes of an entry, of a link its own: access lists too, which are kept as such. No digest covers any of them.
+fn remove_attributes(path: &Path) -> io::Result<()> {
+    use rustix::io::Errno;
+    let mut names = match rustix::fs::llistxattr_query(path) {
+        Ok(0) | Err(Errno::NOTSUP) => return Ok(()),
+        length => vec![0; length?],
+    };
+    let length = rustix::fs::llistxattr(path, names.as_mut_slice())?;
+    // Labels are of the host's security modules: no build can set them, and some of them nobody can remove.
+    let label = |name: &[u8]| name.starts_with(b"security.") && name != b"security.capability";
+    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty() && !label(name)) {
+        match rustix::fs::lremovexattr(path, name) {
+            // Some are of the file system's own.
+            Ok(()) | Err(Errno::NODATA | Errno::NOTSUP) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(())
 }
@@ -179,6 +199,39 @@ mod tests {
         assert_eq!(diff_id(one.path()).unwrap(), diff_id(two.path()).unwrap());
         fs::write(two.path().join("b"), "changed").unwrap();
         assert_ne!(diff_id(one.path()).unwrap(), diff_id(two.path()).unwrap());
+    }
+
+    #[test]
+    fn what_no_digest_covers_is_taken_off() {
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        let tree = dir.path().join("tree");
+        fs::create_dir_all(tree.join("opaque")).unwrap();
+        fs::write(tree.join("file"), "x").unwrap();
+        let outside = dir.path().join("outside");
+        fs::write(&outside, "x").unwrap();
+        std::os::unix::fs::symlink(&outside, tree.join("link")).unwrap();
+        // acl(5) as the kernel keeps it: version 2; owner rwx, user 1000 r, group r, mask r, others none.
+        let entry = |tag: u16, may: u16, id: u32| [&tag.to_le_bytes()[..], &may.to_le_bytes(), &id.to_le_bytes()].concat();
+        let none = u32::MAX;
+        let entries = [entry(1, 7, none), entry(2, 4, 1000), entry(4, 4, none), entry(16, 4, none), entry(32, 0, none)].concat();
+        let list = [&2_u32.to_le_bytes()[..], &entries].concat();
+        let set = |path: &Path, name: &str, value: &[u8]| {
+            rustix::fs::lsetxattr(path, name, value, rustix::fs::XattrFlags::empty()).unwrap();
+        };
+        set(&tree.join("opaque"), "trusted.overlay.opaque", b"y");
+        set(&tree.join("opaque"), "system.posix_acl_default", &list);
+        for path in [&tree, &tree.join("file"), &outside] {
+            set(path, "user.note", b"a build's");
+            set(path, "user.another", b"");
+            set(path, "system.posix_acl_access", &list);
+        }
+        set(&tree.join("link"), "trusted.note", b"x");
+        settle(&tree).unwrap();
+        let left = |path: &Path| rustix::fs::llistxattr_query(path).unwrap();
+        for path in [tree.clone(), tree.join("opaque"), tree.join("file"), tree.join("link")] {
+            assert_eq!(left(&path), 0, "{}", path.display());
+        }
+        assert!(!is_opaque(&tree.join("opaque")) && left(&outside) > 0, "and no link is followed");
     }
 
     #[test]

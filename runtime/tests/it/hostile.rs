@@ -80,6 +80,27 @@ async fn trees_that_cannot_be_kept_are_refused_after_the_build_too() {
     }
 }
 
+/// Nobody would see what they say: no digest covers them.
+#[tokio::test(flavor = "multi_thread")]
+async fn attributes_that_a_build_set_are_in_no_layer() {
+    let instance = Instance::new().await;
+    let script = "mkdir -p /layers/bp/deps/lib; echo x > /layers/bp/deps/lib/x";
+    let mut session = instance.agent.build(spec(&instance, "attributes", script)).await.unwrap();
+    finish(&mut session).await;
+    // As its programs could have done; busybox has no tool for it.
+    let upper = instance.config.container_data_dir("attributes").join("upper");
+    for path in ["layers/bp/deps", "layers/bp/deps/lib/x"] {
+        rustix::fs::lsetxattr(upper.join(path), "user.note", b"x", rustix::fs::XattrFlags::empty()).unwrap();
+    }
+    let image = instance.agent.build_commit(&id("attributes"), layer("/layers/bp/deps")).await.unwrap();
+    drop(session);
+    let hex = image.layers[0].layer.diff_id.trim_start_matches("sha256:").to_owned();
+    let kept = instance.config.images_dir().join("layers").join(hex).join("fs");
+    for path in ["layers/bp/deps", "layers/bp/deps/lib", "layers/bp/deps/lib/x"] {
+        assert_eq!(rustix::fs::llistxattr_query(kept.join(path)).unwrap(), 0, "{path}");
+    }
+}
+
 /// An image says who its programs run as. Its root is no root here, and its files of users are read as files of a stranger.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_root_of_an_image_is_nobody_on_the_host() {
