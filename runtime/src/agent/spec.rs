@@ -99,3 +99,30 @@ pub(super) fn certificates(core: &Core, image: &Image) -> Result<Vec<Bind>> {
     }
     Ok(vec![Bind { source: file, target: PathBuf::from("/").join(CERTIFICATES) }])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use landfall_runtime_wire::image::ImageInfo;
+
+    /// Files of users of just the limit are read; one byte more, and nobody in them is known.
+    #[test]
+    fn passwd_and_group_of_an_image_have_a_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("etc")).unwrap();
+        let fill = |file: &str, line: &str, size: u64| {
+            let comment = "#".repeat(usize::try_from(size).unwrap() - line.len());
+            std::fs::write(dir.path().join("etc").join(file), format!("{line}{comment}")).unwrap();
+        };
+        let config = ImageConfig { user: Some("app:staff".to_owned()), ..ImageConfig::default() };
+        let info = ImageInfo { digest: String::new(), references: Vec::new(), layers: Vec::new(), config: config.clone() };
+        let image = Image { info, lowers: vec![dir.path().to_path_buf()] };
+        for (passwd, group, known) in [(PASSWD, PASSWD, true), (PASSWD + 1, PASSWD, false), (PASSWD, PASSWD + 1, false)] {
+            fill("passwd", "app:x:1001:1002::/app:/bin/sh\n", passwd);
+            fill("group", "staff:x:1003:\n", group);
+            let found = user(&image, &config);
+            assert_eq!(found.as_ref().ok(), known.then_some(&(1001, 1003)), "{passwd} {group}");
+            assert!(known || found.is_err_and(|refused| refused.code == FaultCode::Invalid));
+        }
+    }
+}
