@@ -114,7 +114,7 @@ fn pieces(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     whole.into_iter().chain(line.chunks(MAX_LINE))
 }
 
-/// Printable text and SGR colours; of a line redrawn with carriage returns, what was there last.
+/// Printable text and SGR colours, by the same rules as an app's log; of a line redrawn with carriage returns, what was there last.
 fn printable(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     let text = text.trim_end_matches('\r');
@@ -124,18 +124,29 @@ fn printable(line: &[u8]) -> String {
     while let Some(c) = rest.chars().next() {
         if c == '\u{1b}' {
             let (escape, after) = escape(rest);
-            if escape.ends_with('m') && escape.starts_with("\u{1b}[") {
+            if is_colour(escape) {
                 out.push_str(escape);
             }
             rest = after;
             continue;
         }
-        if !c.is_control() || c == '\t' {
+        if (!c.is_control() || c == '\t') && !moves_text(c) {
             out.push(c);
         }
         rest = &rest[c.len_utf8()..];
     }
     out
+}
+
+/// SGR (ECMA-48, section 8.3.117), and no sequence that only ends like it: its parameters are numbers.
+fn is_colour(escape: &str) -> bool {
+    let parameters = escape.strip_prefix("\u{1b}[").and_then(|rest| rest.strip_suffix('m'));
+    parameters.is_some_and(|all| all.len() <= 64 && all.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b';' | b':')))
+}
+
+/// Invisible characters that turn the reading direction, or break lines in some terminals.
+fn moves_text(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A terminal escape at the start of `text`, and what follows it.
@@ -201,23 +212,40 @@ mod tests {
             ("\x1bcx", "cx"),
             ("\x1b[", ""),
             ("\x1b[1\u{9b}é", "é"),
+            ("\x1b[38:5:1;4mx", "\x1b[38:5:1;4mx"),
+            ("\x1b[>4;2mx\x1b[?4mx\x1b[1 mx", "xxx"),
+            ("a\u{202e}b\u{2066}c\u{200f}d\u{2028}e", "abcde"),
         ] {
             assert_eq!(printable(given.as_bytes()), shown, "{given:?}");
         }
         assert_eq!(printable(b"\xff!"), "\u{fffd}!");
     }
 
+    /// Bytes of which sequences are made, among any others.
+    fn pieces_of_terminals() -> impl Strategy<Value = Vec<u8>> {
+        let telling =
+            ["\x1b", "[", "\x1b[", "m", "1", ";", ":", ">", "?", " ", "K", "\r", "\u{9b}", "\u{200e}", "\u{2028}", "\u{202e}", "\u{2069}"];
+        let piece = prop_oneof![
+            3 => proptest::sample::select(telling.to_vec()).prop_map(|text| text.as_bytes().to_vec()),
+            1 => any::<char>().prop_map(|c| c.to_string().into_bytes()),
+            1 => any::<u8>().prop_map(|byte| vec![byte]),
+        ];
+        proptest::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+    }
+
     proptest! {
         #[test]
-        fn nothing_but_text_and_colours(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+        fn nothing_but_text_and_colours(bytes in pieces_of_terminals()) {
             let text = printable(&bytes);
-            let safe = |c: char| !c.is_control() || c == '\t' || c == '\u{1b}';
-            prop_assert!(text.chars().all(safe));
+            for c in text.chars() {
+                prop_assert!(!c.is_control() || c == '\t' || c == '\u{1b}', "{text:?}");
+                let number = u32::from(c);
+                let moves = [0x200e..=0x200f, 0x2028..=0x202e, 0x2066..=0x2069].iter().any(|range| range.contains(&number));
+                prop_assert!(!moves, "{text:?}");
+            }
             for escape in text.split('\u{1b}').skip(1) {
-                let parameter = |byte: u8| (b' '..=b'?').contains(&byte);
-                let end = escape.find('m');
-                let colour = escape.starts_with('[') && end.is_some_and(|end| escape[1..end].bytes().all(parameter));
-                prop_assert!(colour);
+                let colour = escape.strip_prefix('[').and_then(|rest| rest.split_once('m'));
+                prop_assert!(colour.is_some_and(|(numbers, _)| numbers.chars().all(|c| "0123456789;:".contains(c))), "{text:?}");
             }
         }
     }
