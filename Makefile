@@ -22,25 +22,25 @@ help: ## list what make can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 up: ## install what is missing, build, start Landfall, deploy the sample app
-	@packaging/need.sh $(RUN_PACKAGES) $(BUILD_PACKAGES)
+	@GOAL="$@" TARGET="$(TARGET)" packaging/need.sh $(RUN_PACKAGES) $(BUILD_PACKAGES)
 	@TARGET="$(TARGET)" TRIPLE="$(TRIPLE)" PREFIX="$(PREFIX)" packaging/up.sh
 
 down: ## stop everything; data stays
-	@if command -v landfall >/dev/null; then landfall down; else echo "Landfall is not installed here"; fi
+	@if [ -x "$(PREFIX)/bin/landfall" ]; then "$(PREFIX)/bin/landfall" down; else echo "Landfall is not installed at $(PREFIX)"; fi
 
 purge: down ## remove data, configuration and programs too
 	@PREFIX="$(PREFIX)" packaging/purge.sh
 
 test: ## everything: unit, property, snapshot and whole-system tests
-	@packaging/need.sh $(RUN_PACKAGES) $(BUILD_PACKAGES) $(TEST_PACKAGES)
+	@GOAL="$@" TARGET="$(TARGET)" packaging/need.sh $(RUN_PACKAGES) $(BUILD_PACKAGES) $(TEST_PACKAGES)
 	@TARGET="$(TARGET)" TRIPLE="$(TRIPLE)" packaging/test.sh
 
 test-vm: ## use Landfall on an emulated Debian 12: systemd, kernel 6.1, cgroup v2, a reboot and a power cut
-	@packaging/need.sh $(RUN_PACKAGES) $(BUILD_PACKAGES) $(VM_PACKAGES)
+	@GOAL="$@" TARGET="$(TARGET)" packaging/need.sh $(RUN_PACKAGES) $(BUILD_PACKAGES) $(VM_PACKAGES)
 	@TARGET="$(TARGET)" CARGO_TARGET_DIR="$(TARGET)" TRIPLE="$(TRIPLE)" packaging/vm/run.sh
 
 bench: ## measure, as ratios against named peers; keeps bench/results.json
-	@packaging/need.sh $(RUN_PACKAGES) $(BUILD_PACKAGES) $(TEST_PACKAGES) $(BENCH_PACKAGES)
+	@GOAL="$@" TARGET="$(TARGET)" packaging/need.sh $(RUN_PACKAGES) $(BUILD_PACKAGES) $(TEST_PACKAGES) $(BENCH_PACKAGES)
 	@TARGET="$(TARGET)" TRIPLE="$(TRIPLE)" packaging/bench.sh
 
 static: ## the static programs, debug profile

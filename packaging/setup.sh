@@ -17,6 +17,7 @@ getent passwd landfall >/dev/null || useradd --system --home-dir /var/lib/landfa
 if [ ! -f $config ]; then
     install -d /etc/landfall
     install -m 0644 "$here/landfall.toml" $config
+    sed -i "s|^libexec_dir = .*|libexec_dir = \"$PREFIX/lib/landfall\"|" $config
     # A machine behind its own certificate authority says so in SSL_CERT_FILE; builds and dynos must trust it too.
     if [ -n "${SSL_CERT_FILE:-}" ] && [ -f "$SSL_CERT_FILE" ]; then
         sed -i "s|^#: ca_bundle = .*|ca_bundle = \"$SSL_CERT_FILE\"|" $config
@@ -25,6 +26,10 @@ fi
 if [ -d /usr/share/bash-completion/completions ]; then "$installed" completions bash >/usr/share/bash-completion/completions/landfall; fi
 
 if [ $changed = yes ]; then "$installed" up --restart; else "$installed" up; fi
+# What follows is asked of this Landfall, wherever its configuration put it and whatever else root is logged in to.
+set_to() { "$installed" config:check --value "$1"; }
+api=$(set_to api)
+export LANDFALL_API=$api
 phase "making the stack from Debian packages (once)" "$installed" stacks:create trixie
 
 app=hello
@@ -38,16 +43,19 @@ git -C "$work" add .
 GIT_AUTHOR_DATE=2026-01-01T00:00:00Z GIT_COMMITTER_DATE=2026-01-01T00:00:00Z git -C "$work" -c user.name=Landfall -c user.email=sample@localhost commit -qm "A sample app"
 (cd "$work" && "$installed" git:remote -a $app >/dev/null && git push landfall main)
 
-url=http://$app.localhost:8080/
-answer=$(curl -sS --max-time 90 -H "Host: $app.localhost" http://127.0.0.1:8080/)
+domain=$(set_to platform_domain)
+router=$(set_to router)
+port=:${router##*:}
+[ "$port" != :80 ] || port=
+answer=$(curl -fsS --max-time 90 -H "Host: $app.$domain" "$router/") || stop "$app does not answer at $router" "landfall logs -a $app"
 cat <<END
 
 Landfall is up ($((SECONDS - began)) s).
 
-  $url  answers:  $answer
+  http://$app.$domain$port/  answers:  $answer
 
-  API, git over HTTP and dashboard   http://127.0.0.1:5000/
-  git over SSH                       ssh://git@127.0.0.1:2222/<app>.git
+  API, git over HTTP and dashboard   $api/
+  git over SSH                       $(set_to ssh)/<app>.git
   logged in as                       $("$installed" whoami)
   log in to the dashboard with       $PREFIX/bin/landfall admin   (shows the address and the first password)
 
@@ -55,5 +63,5 @@ Deploy your own, in its folder:
 
   landfall create blog
   git push landfall main
-  curl http://blog.localhost:8080/
+  curl http://blog.$domain$port/
 END

@@ -309,8 +309,8 @@ pub(crate) enum Command {
         /// Go on with new lines.
         #[arg(short, long)]
         tail: bool,
-        /// How many lines.
-        #[arg(short, long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        /// How many lines, 1500 at most.
+        #[arg(short, long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1500))]
         num: u32,
         /// Only this dyno or process type.
         #[arg(short, long, visible_alias = "process-type")]
@@ -462,10 +462,16 @@ pub(crate) enum Command {
         config: ConfigArg,
     },
     /// Check the configuration file.
-    #[command(name = "config:check", after_help = "Example:\n  landfall config:check --config /etc/landfall/landfall.toml")]
+    #[command(
+        name = "config:check",
+        after_help = "Examples:\n  landfall config:check --config /etc/landfall/landfall.toml\n  landfall config:check --value data_dir"
+    )]
     ConfigCheck {
         #[command(flatten)]
         config: ConfigArg,
+        /// Print one value that is in force instead, with nothing around it.
+        #[arg(long)]
+        value: Option<ConfigValue>,
     },
     /// Print shell completions.
     #[command(after_help = "Example:\n  landfall completions bash > /etc/bash_completion.d/landfall")]
@@ -475,13 +481,13 @@ pub(crate) enum Command {
     },
 
     /// The control plane (unprivileged).
-    #[command(hide = true)]
+    #[command(hide = true, after_help = "Example:\n  landfall server --config /etc/landfall/landfall.toml")]
     Server(ConfigArg),
     /// The container agent (root).
-    #[command(hide = true)]
+    #[command(hide = true, after_help = "Example:\n  landfall agent --config /etc/landfall/landfall.toml")]
     Agent(ConfigArg),
     /// The HTTP router (unprivileged).
-    #[command(hide = true)]
+    #[command(hide = true, after_help = "Example:\n  landfall router --config /etc/landfall/landfall.toml")]
     Router(ConfigArg),
     /// What must be there before agent, server and router start.
     #[command(hide = true)]
@@ -588,4 +594,21 @@ mod tests {
             }
         }
     }
+}
+
+/// What scripts ask of the configuration.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum ConfigValue {
+    /// The name in the kernel and of the units.
+    Instance,
+    DataDir,
+    RunDir,
+    PlatformDomain,
+    /// Where the API listens, as a URL for this machine.
+    Api,
+    /// Where the router listens, as a URL for this machine.
+    Router,
+    /// Where git over SSH listens, as a URL for this machine.
+    Ssh,
 }

@@ -50,10 +50,11 @@ impl Drop for RawMode {
 }
 
 /// Joins the process behind `url` until it ends; gives its exit code.
-pub(crate) fn run(url: &str, tty: bool) -> Result<u8> {
+/// `api` is where the API was reached: the same way leads to what it says, whatever it believes its own address to be.
+pub(crate) fn run(api: &str, url: &str, tty: bool) -> Result<u8> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| CliError::io("starting", error, "try again"))?;
-    let code = runtime.block_on(join(url, tty));
+    let code = runtime.block_on(join(&same_way(api, url)?, tty));
     // A read of standard input may still block in its thread; it must not hold us.
     runtime.shutdown_background();
     code
@@ -228,6 +229,13 @@ impl Frames {
             }
         }
     }
+}
+
+/// The path of `url`, at `api`.
+fn same_way(api: &str, url: &str) -> Result<String> {
+    let bad = |error| CliError::io(format!("the attach address {url:?}"), error, "landfall run COMMAND");
+    let url: http::Uri = url.parse().map_err(bad)?;
+    Ok(format!("{}{}", api.trim_end_matches('/'), url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str)))
 }
 
 /// Asks for the upgrade and returns the bare stream after the 101.

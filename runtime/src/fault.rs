@@ -29,7 +29,7 @@ impl<T, E: Into<std::io::Error>> Doing<T> for std::result::Result<T, E> {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => fault_hint(
                     FaultCode::DiskFull,
                     format!("{what}: the disk is full"),
-                    "Free some space, or remove unused images with: landfall gc",
+                    "Free some space on the disk of Landfall's data; landfall doctor says how much there is",
                 ),
                 std::io::ErrorKind::NotFound => fault(FaultCode::NotFound, format!("{what}: not found")),
                 _ => fault(FaultCode::Internal, format!("{what}: {error}")),

@@ -1,5 +1,6 @@
 //! doctor, stacks, admin, config:check: what a person asks of this machine itself.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
 use landfall_model::chain;
@@ -7,19 +8,45 @@ use landfall_runtime::client::{Agent, StackProgress};
 use landfall_runtime::doctor::{Check, Verdict};
 use serde_json::json;
 
-use crate::args::{ConfigArg, JsonArg};
+use crate::args::{ConfigArg, ConfigValue, JsonArg};
 use crate::config::Config;
 use crate::error::{CliError, Result};
 use crate::output;
 use crate::processes::agent_config;
 
-pub(crate) fn config_check(arg: &ConfigArg) -> Result<()> {
+pub(crate) fn config_check(arg: &ConfigArg, value: Option<ConfigValue>) -> Result<()> {
     let config = Config::load(arg)?;
+    if let Some(value) = value {
+        println!("{}", in_force(&config, value));
+        return Ok(());
+    }
     let file = arg.config.display();
     let found =
         if arg.config.is_file() { format!("{file} is sound") } else { format!("{file} does not exist, so every key has its default") };
     println!("{found}: instance {}, data in {}", config.instance, config.data_dir.display());
     Ok(())
+}
+
+fn in_force(config: &Config, value: ConfigValue) -> String {
+    match value {
+        ConfigValue::Instance => config.instance.clone(),
+        ConfigValue::DataDir => config.data_dir.display().to_string(),
+        ConfigValue::RunDir => config.run_dir.display().to_string(),
+        ConfigValue::PlatformDomain => config.platform_domain.clone(),
+        ConfigValue::Api => format!("http://{}", from_here(config.api.listen)),
+        ConfigValue::Router => format!("http://{}", from_here(config.router.listen)),
+        ConfigValue::Ssh => format!("ssh://git@{}", from_here(config.ssh.listen)),
+    }
+}
+
+/// Where this machine itself reaches what listens there: everywhere is nowhere to connect to.
+fn from_here(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
 }
 
 /// The script goes where the shell looks for it; a pipe that closes early is its reader's business.
@@ -42,10 +69,8 @@ fn agent(arg: &ConfigArg) -> Result<(Agent, tokio::runtime::Runtime)> {
 }
 
 fn not_here(error: &landfall_runtime::client::ClientError) -> CliError {
-    CliError::new(
-        format!("the agent of this machine: {}", chain(error)),
-        "sudo landfall up   (base images are made and listed on the server)",
-    )
+    let next = error.hint().unwrap_or_else(|| "sudo landfall up   (base images are made and listed on the server)".to_owned());
+    CliError::new(format!("the agent of this machine: {}", chain(error)), next)
 }
 
 pub(crate) fn stacks(arg: &ConfigArg, json: JsonArg) -> Result<()> {
@@ -73,7 +98,9 @@ pub(crate) fn stack_create(arg: &ConfigArg, suite: &str, name: Option<String>) -
     runtime.block_on(async {
         let mut session = agent.stack_create(&name, suite).await.map_err(|error| not_here(&error))?;
         loop {
-            match session.next().await.map_err(|error| CliError::new(format!("making {name}: {}", chain(&error)), "landfall doctor"))? {
+            match session.next().await.map_err(|error| {
+                CliError::new(format!("making {name}: {}", chain(&error)), error.hint().unwrap_or_else(|| "landfall doctor".to_owned()))
+            })? {
                 StackProgress::Line(line) => println!("{}", output::printable(&line)),
                 StackProgress::Ready(stack) => {
                     println!("{} is ready ({} MB)", stack.name, stack.size_bytes / 1_000_000);

@@ -86,7 +86,7 @@ fn perform(cli: Cli) -> Result<ExitCode> {
         Command::Up { restart: false, own_supervisor, config } => processes::up(&config, own_supervisor)?,
         Command::Down { config } => processes::down(&config)?,
         Command::Admin { config } => machine::admin(&config)?,
-        Command::ConfigCheck { config } => machine::config_check(&config)?,
+        Command::ConfigCheck { config, value } => machine::config_check(&config, value)?,
         Command::Completions { shell } => machine::completions(shell)?,
         Command::Server(config) => return processes::server(&config),
         Command::Agent(config) => return processes::agent(&config),

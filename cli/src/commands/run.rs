@@ -69,7 +69,7 @@ pub(crate) fn attached(
     if tty {
         eprintln!("Running {} on {name}... up, {}", command_line(command), text(&dyno, "/name"));
     }
-    attach::run(text(&dyno, "/attach_url"), tty).map(ExitCode::from)
+    attach::run(&client.api, text(&dyno, "/attach_url"), tty).map(ExitCode::from)
 }
 
 pub(crate) fn detached(client: &Client, app: &AppArg, size: Option<String>, env: &[String], command: &[String]) -> Result<()> {
@@ -103,7 +103,7 @@ pub(crate) fn exec(client: &Client, app: &AppArg, dyno: &str, command: &[String]
         add_terminal(&mut env);
     }
     let answer = client.post(&format!("/apps/{name}/dynos/{dyno}/actions/exec"), &json!({ "args": command, "tty": tty, "env": env }))?;
-    attach::run(text(&answer, "/attach_url"), tty).map(ExitCode::from)
+    attach::run(&client.api, text(&answer, "/attach_url"), tty).map(ExitCode::from)
 }
 
 #[cfg(test)]

@@ -169,6 +169,15 @@ fn log_in_here(config: &Config) -> Result<()> {
         credentials.save()?;
         crate::commands::teach_git(&api);
     }
+    // git is told the public address.
+    let public = config.api_url();
+    if public != api
+        && let Some(login) = credentials.servers.get(&api).cloned()
+    {
+        credentials.servers.insert(public.clone(), login);
+        credentials.save()?;
+        crate::commands::teach_git(&public);
+    }
     Ok(())
 }
 

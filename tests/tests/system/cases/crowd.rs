@@ -29,7 +29,7 @@ fn change(mut stream: TcpStream, token: &str, app: &str, key: usize, start: &Bar
 
 /// How often a web dyno was asked for.
 fn starts(app: &App<'_>) -> usize {
-    let log = app.landfall(&["logs", "-n", "10000", "--dyno", "web.1"]).done().map(|done| done.stdout).unwrap_or_default();
+    let log = app.landfall(&["logs", "-n", "1500", "--dyno", "web.1"]).done().map(|done| done.stdout).unwrap_or_default();
     log.matches("Starting process with command").count()
 }
 

@@ -73,13 +73,21 @@ pub(crate) fn make_says_what_the_machine_lacks() -> Result<()> {
     let said = on(tools.path(), &["git"]).fails()?.stderr;
     ensure!(said.contains("no Rust toolchain") && said.contains("Next: install rustup"), "{said}");
 
-    std::os::unix::fs::symlink("/bin/true", tools.path().join("cargo"))?;
-    std::fs::remove_file(tools.path().join("df"))?;
-    let df = tools.path().join("df");
-    std::fs::write(&df, "#!/bin/bash\necho Avail\necho 512M\n")?;
-    Run::new("chmod", &["0755", &df.to_string_lossy()]).ok()?;
+    let tool = |name: &str, says: &str| -> Result<()> {
+        let path = tools.path().join(name);
+        let _none = std::fs::remove_file(&path);
+        std::fs::write(&path, format!("#!/bin/bash\nprintf '{says}\\n'\n"))?;
+        Run::new("chmod", &["0755", &path.to_string_lossy()]).ok()?;
+        Ok(())
+    };
+    // Debian 12's own.
+    tool("cargo", "cargo 1.65.0")?;
     let said = on(tools.path(), &["git"]).fails()?.stderr;
-    ensure!(said.contains("only 512 MB are free") && said.contains("Next: df -h"), "{said}");
+    ensure!(said.contains("cargo is too old (cargo 1.65.0)") && said.contains("Next: install rustup"), "{said}");
+    tool("cargo", "cargo 1.95.0 (f2d3ce0bd 2026-03-21)")?;
+    tool("df", "Avail\\n512M")?;
+    let said = on(tools.path(), &["git"]).fails()?.stderr;
+    ensure!(said.contains("only 512 MB are free at ") && said.contains("building needs 6000") && said.contains("Next: df -h"), "{said}");
 
     // Where they can read it: a checkout may lie in root's own folder.
     let checkout = tempfile::tempdir()?;
@@ -89,7 +97,7 @@ pub(crate) fn make_says_what_the_machine_lacks() -> Result<()> {
     Run::new("chmod", &["-R", "a+rX", &checkout.path().to_string_lossy()]).ok()?;
     let script = checkout.path().join("need.sh").to_string_lossy().into_owned();
     let said = as_nobody(Path::new("/bin/bash"), &[&script, "git"]).fails()?.stderr;
-    ensure!(said.contains("needs root") && said.contains("Next: sudo make"), "{said}");
+    ensure!(said.contains("needs root") && said.lines().any(|line| line.ends_with("Next: sudo make up")), "{said}");
     Ok(())
 }
 
