@@ -125,6 +125,8 @@ pub(crate) struct Engine {
 pub(crate) struct Dyno {
     /// Disk of one dyno.
     pub(crate) disk_mib: u64,
+    /// Of one dyno or build at most, in hundredths of one CPU; 0 = nine tenths of all there are.
+    pub(crate) cpu_percent: u32,
     /// Output of one dyno that is logged.
     pub(crate) log_mib_per_second: u64,
     /// From its start until a web dyno listens (R10).
@@ -227,7 +229,15 @@ impl Default for Dyno {
     fn default() -> Self {
         // 4 GiB: room for uploads on their way and caches, and ten runaway dynos still fit a small disk. 16 MiB a second: 200,000 lines.
         // The times are Heroku's; its release phase may take an hour too.
-        Self { disk_mib: 4096, log_mib_per_second: 16, boot_seconds: 60, stop_seconds: 30, release_minutes: 60, one_off: 50 }
+        Self {
+            disk_mib: 4096,
+            cpu_percent: 0,
+            log_mib_per_second: 16,
+            boot_seconds: 60,
+            stop_seconds: 30,
+            release_minutes: 60,
+            one_off: 50,
+        }
     }
 }
 

@@ -54,6 +54,9 @@ pub struct AgentLimits {
     pub watch_backlog: usize,
     /// Writable bytes of a container that asked for no limit, and one file for every 16 KiB of them. Default 4 GiB.
     pub disk_bytes: u64,
+    /// Hundredths of one CPU that a container which asked for no limit uses at most. Default: nine tenths of all CPUs, so that no app leaves the
+    /// platform without any.
+    pub cpu_percent: u32,
     /// Most files of a build. Default 1,000,000.
     pub build_files: u64,
     /// How often the disk is looked at (and a writable root measured, if it could be full). Default 1 s.
@@ -77,6 +80,7 @@ impl Default for AgentLimits {
             concurrent_starts: 8,
             watch_backlog: 1024,
             disk_bytes: 4 << 30,
+            cpu_percent: std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX / 90)) * 90,
             build_files: 1_000_000,
             disk_check: Duration::from_secs(1),
             memory_check: Duration::from_secs(20),

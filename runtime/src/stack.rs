@@ -84,7 +84,7 @@ pub(crate) fn make(store: &Store, recipe: &Recipe, lines: &Lines, cancel: &Cance
 
 fn bootstrap(root: &Path, recipe: &Recipe, running: &Running<'_>) -> Result<()> {
     let mut args: Vec<String> = ["--variant=minbase", "--mode=root", "--format=directory", "--components=main"].map(str::to_owned).into();
-    args.push(format!("--include={}", packages::RUN.join(",")));
+    args.push(format!("--include={}", packages::run(&recipe.suite).join(",")));
     args.extend(packages::LEAVE_OUT.iter().map(|option| format!("--dpkgopt={option}")));
     args.extend(
         ["--aptopt=Acquire::Retries \"3\"", "--aptopt=Acquire::Languages \"none\"", "--aptopt=APT::Install-Recommends \"false\""]

@@ -42,6 +42,9 @@ pub(crate) fn agent_config(config: &Config) -> Result<AgentConfig> {
         agent.uid_base = base;
     }
     agent.limits.disk_bytes = config.dyno.disk_mib << 20;
+    if config.dyno.cpu_percent > 0 {
+        agent.limits.cpu_percent = config.dyno.cpu_percent;
+    }
     agent.limits.log_bytes_per_second = config.dyno.log_mib_per_second << 20;
     if let Some(mirror) = &config.stack.debian_mirror {
         agent.debian_mirror.clone_from(mirror);

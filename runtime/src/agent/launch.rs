@@ -164,7 +164,7 @@ fn describe(core: &Core, record: &Record, ip: std::net::Ipv4Addr, plan: Plan) ->
         process: plan.process,
         hosts: Some(format!("127.0.0.1 localhost\n::1 localhost\n{ip} {}\n", plan.hostname)),
         hostname: plan.hostname,
-        limits: plan.limits,
+        limits: Limits { cpu_percent: plan.limits.cpu_percent.or(Some(config.limits.cpu_percent)), ..plan.limits },
         stdio: plan.stdio,
         log: plan.log,
         log_bytes_per_second: Some(config.limits.log_bytes_per_second),

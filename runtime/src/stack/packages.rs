@@ -1,7 +1,18 @@
 //! Which Debian packages are in the images.
 
-/// The run image: what finished apps commonly need.
-pub(super) const RUN: [&str; 27] = [
+/// The run image's packages in a suite. A library's package is named by its version, so the name changes with the suite.
+pub(super) fn run(suite: &str) -> Vec<&'static str> {
+    let named = |package| match (suite, package) {
+        ("bullseye", "libffi8") => "libffi7",
+        ("bullseye", "libssl3") => "libssl1.1",
+        ("forky" | "sid" | "testing" | "unstable", "libxml2") => "libxml2-16",
+        (_, package) => package,
+    };
+    RUN.into_iter().map(named).collect()
+}
+
+/// The run image: what finished apps commonly need, as bookworm and trixie name it.
+const RUN: [&str; 27] = [
     "bash",
     "ca-certificates",
     "coreutils",

@@ -202,6 +202,23 @@ async fn containers_may_lie_deep_in_the_cgroup_tree() {
     }
 }
 
+/// Rule S14, for whoever asks for no quota of his own: no container takes all there is.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_container_has_a_quota_of_the_processor() {
+    let instance = Instance::with(|config| config.limits.cpu_percent = 70).await;
+    instance.agent.start(instance.spec("quota-1", &["sleep", "615"])).await.unwrap();
+    let place = std::path::Path::new(&instance.config.cgroup_parent).join("quota-1");
+    let of = |hierarchy: &str, file: &str| {
+        let text = std::fs::read_to_string(std::path::Path::new("/sys/fs/cgroup").join(hierarchy).join(&place).join(file)).ok()?;
+        Some(text.split_whitespace().map(|number| number.parse::<f64>().unwrap()).collect::<Vec<_>>())
+    };
+    let (quota, period) = match of("", "cpu.max") {
+        Some(both) => (both[0], both[1]),
+        None => (of("cpu", "cpu.cfs_quota_us").unwrap()[0], of("cpu", "cpu.cfs_period_us").unwrap()[0]),
+    };
+    assert!((quota / period - 0.7).abs() < 0.001, "{quota} of {period}");
+}
+
 fn processes() -> Vec<String> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     entries.filter_map(|entry| std::fs::read_to_string(entry.path().join("cmdline")).ok()).collect()

@@ -58,7 +58,7 @@ pub struct Limits {
     pub memory_quota_bytes: Option<u64>,
     /// Relative weight (cgroup v1 `cpu.shares`, converted for v2). 1024 is one share.
     pub cpu_shares: u64,
-    /// At most this many hundredths of one CPU; `None` = as much as is free.
+    /// At most this many hundredths of one CPU; `None` = the agent's default.
     pub cpu_percent: Option<u32>,
     /// Most processes and threads.
     pub pids: u64,

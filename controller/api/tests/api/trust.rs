@@ -74,10 +74,24 @@ async fn every_deed_is_in_the_log_and_only_administrators_read_it() {
     world.delete("/apps/blog/domains/www.example.com").await.expect(200);
     world.patch("/apps/blog/formation/web", json!({ "quantity": 2 })).await.expect(200);
     world.delete("/apps/blog/dynos/web.1").await.expect(202);
+    let two = world.get("/apps/blog/releases/2").await.expect(200);
+    world.post("/apps/blog/releases", json!({ "release": two["id"] })).await.expect(201);
+    world.post("/apps/blog/dynos/web.1/actions/exec", json!({ "args": ["env"], "tty": false, "env": {} })).await.expect(201);
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ ann@laptop";
+    let key = world.post("/account/keys", json!({ "public_key": key })).await.expect(201);
+    world.delete(&format!("/account/keys/{}", key["id"].as_str().unwrap())).await.expect(200);
+    world.post("/apps", json!({ "name": "gone" })).await.expect(201);
+    world.delete("/apps/gone").await.expect(200);
     world.patch("/apps/blog", json!({ "maintenance": true })).await.expect(200);
     let log = audit(&world).await;
     let known = [
         "app.maintenance on",
+        "app.destroy gone",
+        "app.create gone",
+        "key.remove SHA256:T7SvZ2cslqpPj6nKzitCBHHlpVF3r3MvLwmFL0fk0IE",
+        "key.add SHA256:T7SvZ2cslqpPj6nKzitCBHHlpVF3r3MvLwmFL0fk0IE",
+        "dyno.exec web.1",
+        "release.rollback v4: Rollback to v2",
         "dyno.restart web.1",
         "formation.scale web=2:Standard-1X",
         "domain.remove www.example.com",
