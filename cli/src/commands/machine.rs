@@ -9,6 +9,7 @@ use landfall_runtime::doctor::{Check, Verdict};
 use serde_json::json;
 
 use crate::args::{ConfigArg, ConfigValue, JsonArg};
+use crate::client::Client;
 use crate::config::Config;
 use crate::error::{CliError, Result};
 use crate::output;
@@ -73,10 +74,11 @@ fn not_here(error: &landfall_runtime::client::ClientError) -> CliError {
     CliError::new(format!("the agent of this machine: {}", chain(error)), next)
 }
 
-pub(crate) fn stacks(arg: &ConfigArg, json: JsonArg) -> Result<()> {
+/// The agent of this machine knows most of its base images; everywhere else, and for everybody but root, the API names them.
+pub(crate) fn stacks(arg: &ConfigArg, client: impl FnOnce() -> Result<Client>, json: JsonArg) -> Result<()> {
     let default = Config::load(arg)?.stack.default;
     let (agent, runtime) = agent(arg)?;
-    let stacks = runtime.block_on(agent.stacks()).map_err(|error| not_here(&error))?;
+    let Ok(stacks) = runtime.block_on(agent.stacks()) else { return stacks_by_name(&client()?, json) };
     if json.json {
         output::json(&json!(stacks));
         return Ok(());
@@ -89,6 +91,20 @@ pub(crate) fn stacks(arg: &ConfigArg, json: JsonArg) -> Result<()> {
         vec![stack.name.clone(), format!("Debian {}", stack.suite), format!("{} MB", stack.size_bytes / 1_000_000), mark.to_owned()]
     };
     print!("{}", output::table(&stacks.iter().map(row).collect::<Vec<_>>()));
+    Ok(())
+}
+
+fn stacks_by_name(client: &Client, json: JsonArg) -> Result<()> {
+    let stacks = client.get("/stacks")?;
+    if json.json {
+        output::json(&stacks);
+        return Ok(());
+    }
+    let row = |stack: &serde_json::Value| {
+        let mark = if stack["default"] == true { "default" } else { "" };
+        vec![output::printable(stack["name"].as_str().unwrap_or_default()), mark.to_owned()]
+    };
+    print!("{}", output::table(&stacks.as_array().into_iter().flatten().map(row).collect::<Vec<_>>()));
     Ok(())
 }
 

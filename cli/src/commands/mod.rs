@@ -79,7 +79,7 @@ fn perform(cli: Cli) -> Result<ExitCode> {
         Command::BuildsInfo { build, listing } => builds::info(&client()?, &listing, build)?,
         Command::BuildsCancel { build, app } => builds::cancel(&client()?, &app, build)?,
 
-        Command::Stacks { json, config } => machine::stacks(&config, json)?,
+        Command::Stacks { json, config } => machine::stacks(&config, client, json)?,
         Command::StacksCreate { suite, name, config } => machine::stack_create(&config, &suite, name)?,
         Command::Doctor { json, config } => return machine::doctor(&config, json),
         Command::Up { restart: true, own_supervisor, config } => processes::restart(&config, own_supervisor)?,

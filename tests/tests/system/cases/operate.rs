@@ -152,12 +152,17 @@ pub(crate) fn listings_as_json(instance: &Instance) -> Result<()> {
         &["keys"],
         &["builds"],
         &["builds:info"],
+        &["stacks"],
     ] {
         let mut args = listing.to_vec();
         args.push("--json");
         app.json(&args).with_context(|| format!("{listing:?}"))?;
         app.landfall(listing).ok()?;
     }
+    // From where there is no agent: another machine, as far as this command can tell.
+    let elsewhere = ["stacks", "--json", "--config", "/nonexistent/landfall.toml", "--api", &format!("http://{}", instance.api)];
+    let stacks = app.json(&elsewhere)?;
+    ensure!(stacks[0]["name"] == "landfall-13" && stacks[0]["default"] == true, "{stacks}");
     Ok(())
 }
 
