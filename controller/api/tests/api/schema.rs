@@ -30,7 +30,7 @@ const UNPUBLISHED: &[(&str, &str)] = &[
 
 /// What the schema says an answer is: the target of the link with this method and path. `None` if there is no such link.
 fn target(method: &str, path: &str) -> Option<&'static Value> {
-    let links = SCHEMA["definitions"].as_object().into_iter().flatten().flat_map(|(_, definition)| definition["links"].as_array());
+    let links = SCHEMA["definitions"].as_object().into_iter().flatten().filter_map(|(_, definition)| definition["links"].as_array());
     let links = links.flatten().filter(|link| link["method"] == method && fits(link["href"].as_str().unwrap_or_default(), path));
     // The one with the fewest variables says most.
     links.min_by_key(|link| link["href"].as_str().unwrap_or_default().matches("{(").count()).map(|link| &link["targetSchema"])
@@ -53,17 +53,13 @@ pub(crate) fn check_answer(method: &str, path: &str, answer: &Value) {
         return;
     };
     let one = target["items"]["$ref"].as_str().or(target["$ref"].as_str()).and_then(|target| target.strip_prefix("#/definitions/"));
-    match one.filter(|resource| !resource.contains('/')) {
-        Some(resource) => {
-            assert_eq!(answer.is_array(), target["items"].is_object(), "{method} {path}: {answer:#}");
-            check(resource, answer);
-        }
-        None => {
-            let mut problems = Vec::new();
-            validate(target, answer, path, &mut problems);
-            assert!(problems.is_empty(), "{method} {path} differs from the schema:\n{}\n{answer:#}", problems.join("\n"));
-        }
+    if let Some(resource) = one.filter(|resource| !resource.contains('/')) {
+        assert_eq!(answer.is_array(), target["items"].is_object(), "{method} {path}: {answer:#}");
+        return check(resource, answer);
     }
+    let mut problems = Vec::new();
+    validate(target, answer, path, &mut problems);
+    assert!(problems.is_empty(), "{method} {path} differs from the schema:\n{}\n{answer:#}", problems.join("\n"));
 }
 
 /// Panics, with every difference, unless `value` is a `resource` (or an array of them).
