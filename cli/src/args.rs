@@ -464,7 +464,7 @@ pub(crate) enum Command {
     /// Check the configuration file.
     #[command(
         name = "config:check",
-        after_help = "Examples:\n  landfall config:check --config /etc/landfall/landfall.toml\n  landfall config:check --value data_dir"
+        after_help = "Example:\n  landfall config:check --config /etc/landfall/landfall.toml\n  landfall config:check --value data_dir"
     )]
     ConfigCheck {
         #[command(flatten)]

@@ -17,6 +17,8 @@ use crate::run::eventually;
 pub struct Pty {
     keyboard: File,
     shown: Arc<Mutex<Vec<u8>>>,
+    /// Nothing is ever sent: it hangs up when nothing more can be shown.
+    drained: std::sync::mpsc::Receiver<()>,
     child: Child,
 }
 
@@ -41,13 +43,15 @@ impl Pty {
         let shown = Arc::new(Mutex::new(Vec::new()));
         let (mut screen, into) = (keyboard.try_clone()?, shown.clone());
         // Ends when the last user of the terminal is gone: then reading fails.
+        let (alive, drained) = std::sync::mpsc::channel::<()>();
         std::thread::spawn(move || {
+            let _alive = alive;
             let mut piece = [0; 4096];
             while let Ok(count @ 1..) = screen.read(&mut piece) {
                 into.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&piece[..count]);
             }
         });
-        Ok(Self { keyboard, shown, child })
+        Ok(Self { keyboard, shown, drained, child })
     }
 
     /// Everything that was shown so far.
@@ -88,16 +92,19 @@ impl Pty {
         self.child.id()
     }
 
-    /// Waits for its end; gives its exit code, −1 when a signal ended it.
+    /// Waits for its end, and until all it said is on the screen; gives its exit code, −1 when a signal ended it.
     pub fn ends(&mut self) -> Result<i32> {
         let (shown, child) = (&self.shown, &mut self.child);
-        eventually(Duration::from_mins(1), || match child.try_wait()? {
+        let code = eventually(Duration::from_mins(1), || match child.try_wait()? {
             Some(status) => Ok(status.code().unwrap_or(-1)),
             None => bail!(
                 "it still runs; the screen shows:\n{}",
                 String::from_utf8_lossy(&shown.lock().unwrap_or_else(PoisonError::into_inner))
             ),
-        })
+        })?;
+        // Whoever it left behind may keep the terminal open.
+        let _ended = self.drained.recv_timeout(Duration::from_secs(2));
+        Ok(code)
     }
 
     /// Ends it as if by `kill -9`.
