@@ -62,9 +62,6 @@ pub(crate) fn load(path: &Path) -> Result<ShimConfig> {
 
 /// Makes the container, up to a waiting init.
 pub(crate) fn create(config: &ShimConfig) -> Result<Created> {
-    if let Some(path) = &config.shim_cgroup {
-        Cgroups::join(path);
-    }
     unshare(CloneFlags::CLONE_NEWNS).map_err(call("make a mount namespace"))?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).map_err(call("make mounts private"))?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
@@ -87,6 +84,10 @@ pub(crate) fn create(config: &ShimConfig) -> Result<Created> {
         socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC).map_err(call("make a socket pair"))?;
     let init_pid = engine(config).run(&theirs)?;
     drop(theirs);
+    // Not before: init has moved by now, and what comes soon after a move need not wait for the kernel (the agent's cgroup.rs).
+    if let Some(path) = &config.shim_cgroup {
+        Cgroups::join(path);
+    }
     let mut channel = Channel::new(ours);
     let listens = hello(&mut channel)?;
     Cgroups::find(&config.cgroup_parent.join(config.id.as_str()))

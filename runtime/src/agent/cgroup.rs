@@ -1,4 +1,4 @@
-//! What the kernel counts for one container, read from its cgroups (v1 or v2).
+//! What the kernel counts for one container, read from its cgroups (v1 or v2); and having it ready for the moves of a start.
 
 use std::path::{Path, PathBuf};
 
@@ -42,6 +42,26 @@ impl Cgroup {
     }
 }
 
+/// Moves this process to the cgroup it is in: nothing changes, but it waits in place of those who move next.
+///
+/// The first move for a while waits until each processor has let go of what it runs (an RCU grace period, about 8 ms on an idle machine;
+/// `percpu_down_write` of `cgroup_threadgroup_rwsem`); a move soon after another waits for nothing. A start has two, of its shim and of its first process.
+pub(super) fn wait_for_moves() {
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    if let Some(list) = own_list(Path::new("/sys/fs/cgroup"), &own) {
+        // Refused, it has gained nothing and lost nothing.
+        let _refused = std::fs::write(list, std::process::id().to_string());
+    }
+}
+
+/// The `cgroup.procs` of one cgroup that this process is in, by the words of `/proc/self/cgroup`. One lock is behind all hierarchies.
+fn own_list(root: &Path, own: &str) -> Option<PathBuf> {
+    own.lines()
+        .filter_map(|line| line.splitn(3, ':').nth(1).zip(line.splitn(3, ':').nth(2)))
+        .map(|(controllers, path)| root.join(controllers).join(path.trim_start_matches('/')).join("cgroup.procs"))
+        .find(|list| list.is_file())
+}
+
 fn number(file: &Path) -> Option<u64> {
     std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }
@@ -49,6 +69,22 @@ fn number(file: &Path) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_own_cgroup_is_found_in_either_version() {
+        let root = tempfile::tempdir().unwrap();
+        let make = |dir: &str| {
+            let dir = root.path().join(dir);
+            std::fs::create_dir_all(&dir).unwrap();
+            std::fs::write(dir.join("cgroup.procs"), "").unwrap();
+            dir.join("cgroup.procs")
+        };
+        assert_eq!(own_list(root.path(), "0::/system.slice/agent.service\n"), None);
+        let second = make("system.slice/agent.service");
+        assert_eq!(own_list(root.path(), "0::/system.slice/agent.service\n"), Some(second));
+        let first = make("pids/a:b");
+        assert_eq!(own_list(root.path(), "9:name=systemd:/\n8:cpu,cpuacct:/gone\n7:pids:/a:b\n0::/\n"), Some(first));
+    }
 
     #[test]
     fn both_versions_are_read() {

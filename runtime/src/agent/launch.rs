@@ -13,7 +13,7 @@ use landfall_runtime_wire::{
 use tracing::warn;
 
 use super::record::Record;
-use super::{Core, monitor, shim, spec};
+use super::{Core, cgroup, monitor, shim, spec};
 use crate::disk::{passage_dir, private_dir, remove_tree};
 use crate::fault::{Doing as _, Result, blocking, fault};
 use crate::{net, uptime_ms};
@@ -121,6 +121,7 @@ async fn create(core: &Arc<Core>, record: &Record, plan: Plan) -> Result<()> {
     let _turn = core.starts.acquire().await.map_err(|_| fault(FaultCode::Busy, "the agent is ending"))?;
     let (core_of_work, record_of_work) = (core.clone(), record.clone());
     failpoint("agent.start.reserved");
+    tokio::task::spawn_blocking(cgroup::wait_for_moves);
     // Meanwhile: it is known before the first program of the container runs (rule S12).
     let (store, layers) = (core.store.clone(), plan.layers.clone());
     let intact = blocking(move || store.check(&layers));

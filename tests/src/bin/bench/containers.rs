@@ -16,6 +16,9 @@ use crate::table::{Table, median, ms};
 /// Many: the kernel makes whoever moves a process to a cgroup wait in steps of 5 ms.
 const ROUNDS: usize = 41;
 
+/// Before each: whoever starts a container soon after another finds the kernel's grace period over, and gains by what the other has waited.
+const REST: Duration = Duration::from_millis(100);
+
 pub(crate) fn start_against_peers(instance: &Instance, table: &mut Table) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let agent = Agent::new(instance.run_dir().join("agent.sock"));
@@ -25,8 +28,11 @@ pub(crate) fn start_against_peers(instance: &Instance, table: &mut Table) -> Res
 
     let (mut ours, mut crun, mut runc) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
+        std::thread::sleep(REST);
         ours.push(runtime.block_on(once(&agent, &stack.run_image, round))?);
+        std::thread::sleep(REST);
         crun.push(bundle.run("crun")?);
+        std::thread::sleep(REST);
         runc.push(bundle.run("runc")?);
     }
     runtime.block_on(agent.remove(&model.id))?;
