@@ -44,10 +44,8 @@ fn find(client: &Client, app: &AppArg, typed: Option<&str>) -> Result<Value> {
     let number: u32 = typed.trim_start_matches('v').parse().map_err(|_| {
         CliError::new(format!("\"{typed}\" is no release; they are named v1, v2, …"), format!("landfall releases -a {app}"))
     })?;
-    client.get(&format!("/apps/{app}/releases/{number}")).map_err(|mut error| {
-        error.next = Some(format!("landfall releases -a {app}"));
-        error
-    })
+    let found = client.get(&format!("/apps/{app}/releases/{number}"));
+    found.map_err(|error| error.or_next(|| format!("landfall releases -a {app}")))
 }
 
 pub(crate) fn info(client: &Client, arg: &ReleaseArg) -> Result<()> {

@@ -57,7 +57,7 @@ pub(super) fn wait_for_moves() {
 /// The `cgroup.procs` of one cgroup that this process is in, by the words of `/proc/self/cgroup`. One lock is behind all hierarchies.
 fn own_list(root: &Path, own: &str) -> Option<PathBuf> {
     own.lines()
-        .filter_map(|line| line.splitn(3, ':').nth(1).zip(line.splitn(3, ':').nth(2)))
+        .filter_map(|line| line.split_once(':')?.1.split_once(':'))
         .map(|(controllers, path)| root.join(controllers).join(path.trim_start_matches('/')).join("cgroup.procs"))
         .find(|list| list.is_file())
 }
