@@ -33,6 +33,13 @@ pub(crate) struct AppArg {
     pub(crate) remote: String,
 }
 
+impl AppArg {
+    /// With the name that was given without an option, if one was.
+    pub(crate) fn or_named(self, name: Option<String>) -> Self {
+        Self { app: name.or(self.app), ..self }
+    }
+}
+
 /// Print JSON instead of columns.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct JsonArg {
@@ -104,8 +111,13 @@ pub(crate) enum Command {
         json: JsonArg,
     },
     /// Show one app.
-    #[command(name = "apps:info", alias = "info", after_help = "Example:\n  landfall apps:info -a blog")]
-    AppsInfo(AppListing),
+    #[command(name = "apps:info", alias = "info", after_help = "Example:\n  landfall apps:info blog")]
+    AppsInfo {
+        /// The app, as with -a.
+        name: Option<String>,
+        #[command(flatten)]
+        listing: AppListing,
+    },
     /// Rename an app.
     #[command(name = "apps:rename", alias = "rename", after_help = "Example:\n  landfall apps:rename weblog -a blog")]
     AppsRename {
@@ -115,8 +127,10 @@ pub(crate) enum Command {
         app: AppArg,
     },
     /// Destroy an app and all it has.
-    #[command(name = "apps:destroy", alias = "destroy", after_help = "Example:\n  landfall apps:destroy -a blog --confirm blog")]
+    #[command(name = "apps:destroy", alias = "destroy", after_help = "Example:\n  landfall apps:destroy blog --confirm blog")]
     AppsDestroy {
+        /// The app, as with -a.
+        name: Option<String>,
         #[command(flatten)]
         app: AppArg,
         /// The app's name, to be sure. Asked for when absent.

@@ -35,6 +35,19 @@ pub(crate) fn in_git_repository() -> bool {
     Command::new("git").args(["rev-parse", "--git-dir"]).output().is_ok_and(|output| output.status.success())
 }
 
+/// Removes the remotes of this folder that point to an address, and names them. Best effort: what they pointed to is gone either way.
+pub(crate) fn remove_remotes(url: &str) -> Vec<String> {
+    let listed = Command::new("git").args(["config", "--local", "--get-regexp", r"^remote\..*\.url$"]).output();
+    let listed = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let names = listed.lines().filter_map(|line| {
+        let (key, there) = line.split_once(' ')?;
+        (there == url).then(|| key.strip_prefix("remote.")?.strip_suffix(".url"))?
+    });
+    let removed =
+        |name: &&str| Command::new("git").args(["remote", "remove", "--", name]).output().is_ok_and(|output| output.status.success());
+    names.filter(removed).map(str::to_owned).collect()
+}
+
 /// Adds the remote, or points it to the new address.
 pub(crate) fn set_remote(remote: &str, url: &str) -> Result<()> {
     let known =

@@ -5,9 +5,9 @@ use std::process::{Command, Stdio};
 use landfall_model::AppName;
 use serde_json::{Value, json};
 
-use crate::args::{AppArg, AppListing, JsonArg};
+use crate::args::{AppArg, JsonArg};
 use crate::client::Client;
-use crate::context::{app_name, in_git_repository, set_remote};
+use crate::context::{app_name, in_git_repository, remove_remotes, set_remote};
 use crate::error::{CliError, Result};
 use crate::output::{self, text, when};
 use crate::prompt;
@@ -68,10 +68,10 @@ fn parse_name(name: &str, instead: &str) -> Result<AppName> {
     name.parse().map_err(|error: landfall_model::NameError| CliError::new(error.to_string(), instead))
 }
 
-pub(crate) fn info(client: &Client, listing: &AppListing) -> Result<()> {
-    let name = app_name(&listing.app)?;
+pub(crate) fn info(client: &Client, app: &AppArg, json: JsonArg) -> Result<()> {
+    let name = app_name(app)?;
     let app = client.get(&format!("/apps/{name}"))?;
-    if listing.json.json {
+    if json.json {
         output::json(&app);
         return Ok(());
     }
@@ -119,8 +119,11 @@ pub(crate) fn destroy(client: &Client, app: &AppArg, confirm: Option<String>) ->
     if typed != name.as_str() {
         return Err(CliError::new(format!("\"{typed}\" is not {name}, so nothing was destroyed"), instead));
     }
-    client.delete(&format!("/apps/{name}"))?;
+    let destroyed = client.delete(&format!("/apps/{name}"))?;
     println!("Destroyed {name}");
+    for remote in remove_remotes(text(&destroyed, "/git_url")) {
+        println!("Removed the git remote {remote} from this folder");
+    }
     Ok(())
 }
 

@@ -41,6 +41,12 @@ fn token_for_password(client: &Client, email: Option<String>) -> Result<(String,
     let instead = "echo TOKEN | landfall login --token";
     let email = email.map_or_else(|| prompt::line("Email", instead), Ok)?;
     let password = prompt::secret("Password", instead)?;
+    let token = token_by_password(client, &email, &password)?;
+    Ok((email, token))
+}
+
+/// A new token of an account. What it is for is its description: a login from this machine.
+pub(crate) fn token_by_password(client: &Client, email: &str, password: &str) -> Result<String> {
     let basic = base64::engine::general_purpose::STANDARD.encode(format!("{email}:{password}"));
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let body = json!({ "description": format!("landfall login from {}", host.trim()), "scope": ["global"] });
@@ -49,7 +55,7 @@ fn token_for_password(client: &Client, email: Option<String>) -> Result<(String,
     if token.is_empty() {
         return Err(CliError::new("the server answered without a token", AGAIN));
     }
-    Ok((email, token.to_owned()))
+    Ok(token.to_owned())
 }
 
 /// Lets `git push` over HTTP ask this program for the token. Best effort: a machine without git can still log in.

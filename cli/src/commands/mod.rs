@@ -13,7 +13,7 @@ mod ps;
 mod releases;
 mod run;
 
-pub(crate) use auth::teach_git;
+pub(crate) use auth::{teach_git, token_by_password};
 
 use std::process::ExitCode;
 
@@ -38,9 +38,9 @@ fn perform(cli: Cli) -> Result<ExitCode> {
 
         Command::Apps { json } => apps::list(&client()?, json)?,
         Command::Create { name, stack, remote, no_remote, json } => apps::create(&client()?, name, stack, &remote, no_remote, json)?,
-        Command::AppsInfo(listing) => apps::info(&client()?, &listing)?,
+        Command::AppsInfo { name, listing } => apps::info(&client()?, &listing.app.or_named(name), listing.json)?,
         Command::AppsRename { name, app } => apps::rename(&client()?, &app, &name)?,
-        Command::AppsDestroy { app, confirm } => apps::destroy(&client()?, &app, confirm)?,
+        Command::AppsDestroy { name, app, confirm } => apps::destroy(&client()?, &app.or_named(name), confirm)?,
         Command::Open { path, app } => apps::open(&client()?, &app, &path)?,
         Command::GitRemote { app } => apps::git_remote(&client()?, &app)?,
         Command::Maintenance { app } => apps::maintenance(&client()?, &app)?,

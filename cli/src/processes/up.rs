@@ -13,6 +13,8 @@ use landfall_runtime::doctor::Verdict;
 use super::keeper::{self, Keeper};
 use super::supervise::user;
 use crate::args::ConfigArg;
+use crate::client::Client;
+use crate::commands::{teach_git, token_by_password};
 use crate::config::Config;
 use crate::credentials::{Credentials, Login};
 use crate::error::{CliError, Result};
@@ -155,19 +157,37 @@ fn is_refused(api: &str, token: &str) -> bool {
     asked.is_ok_and(|answer| answer.status() == http::StatusCode::UNAUTHORIZED)
 }
 
+/// The account made at first boot, as the server left it. Its token is the first login's; after a logout only the password is good.
+#[derive(serde::Deserialize)]
+struct First {
+    email: String,
+    password: String,
+    token: String,
+}
+
+impl First {
+    fn login(self, api: &str) -> Result<Login> {
+        let token = match is_refused(api, &self.token) {
+            true => token_by_password(&Client::open(Some(api))?, &self.email, &self.password)?,
+            false => self.token,
+        };
+        Ok(Login { email: self.email, token })
+    }
+}
+
 /// Logs root in as the administrator made at first boot, unless somebody is logged in already.
 fn log_in_here(config: &Config) -> Result<()> {
     let api = format!("http://{}", config.api.listen);
     let file = config.data_dir.join("admin.toml");
     let Ok(text) = fs::read_to_string(&file) else { return Ok(()) };
-    let login: Login =
+    let first: First =
         toml::from_str(&text).map_err(|error| CliError::io(format!("reading {}", file.display()), error, "landfall login"))?;
     let mut credentials = Credentials::load()?;
     if credentials.servers.get(&api).is_none_or(|there| is_refused(&api, &there.token)) {
         credentials.default.get_or_insert_with(|| api.clone());
-        credentials.servers.insert(api.clone(), login);
+        credentials.servers.insert(api.clone(), first.login(&api)?);
         credentials.save()?;
-        crate::commands::teach_git(&api);
+        teach_git(&api);
     }
     // git is told the public address.
     let public = config.api_url();
@@ -176,7 +196,7 @@ fn log_in_here(config: &Config) -> Result<()> {
     {
         credentials.servers.insert(public.clone(), login);
         credentials.save()?;
-        crate::commands::teach_git(&public);
+        teach_git(&public);
     }
     Ok(())
 }

@@ -58,6 +58,19 @@ pub(crate) fn up_says_what_the_machine_lacks() -> Result<()> {
     Ok(())
 }
 
+/// Whoever logs out takes back the token that was made at the first start; the password is as good.
+pub(crate) fn up_logs_root_in_again() -> Result<()> {
+    let instance = Instance::start(&Options { without_stack: true, ..Options::default() })?;
+    for _ in 0..2 {
+        instance.landfall(&["logout"]).ok()?;
+        let said = instance.landfall(&["apps"]).fails()?.stderr;
+        ensure!(said.contains("not logged in") && said.contains("Next: landfall login"), "{said}");
+        instance.landfall(&["up"]).ok()?;
+        ensure!(instance.landfall(&["whoami"]).ok()?.stdout == "admin@localhost\n");
+    }
+    Ok(())
+}
+
 pub(crate) fn make_says_what_the_machine_lacks() -> Result<()> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/need.sh").canonicalize()?;
     let script = script.to_string_lossy().into_owned();

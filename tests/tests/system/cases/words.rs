@@ -56,6 +56,19 @@ pub(crate) fn app_names(instance: &Instance) -> Result<()> {
     Ok(())
 }
 
+pub(crate) fn destroying(instance: &Instance) -> Result<()> {
+    let app = App::create(instance, "short-lived")?;
+    ensure!(instance.landfall(&["apps:info", "short-lived"]).ok()?.stdout.contains("=== short-lived"));
+    let doubted = ["apps:destroy", "short-lived", "--confirm", "other"];
+    refused(app.landfall(&doubted), &["\"other\" is not short-lived, so nothing was destroyed", "landfall apps:destroy"])?;
+    app.git(&["remote", "add", "elsewhere", "ssh://git@example.com/short-lived.git"]).ok()?;
+    let destroyed = app.landfall(&["apps:destroy", "short-lived", "--confirm", "short-lived"]).ok()?.stdout;
+    ensure!(destroyed.contains("Destroyed short-lived\nRemoved the git remote landfall from this folder"), "{destroyed}");
+    ensure!(app.git(&["remote"]).ok()?.stdout == "elsewhere\n");
+    refused(instance.landfall(&["apps:info", "short-lived"]), &["Couldn't find that app", "landfall apps"])?;
+    Ok(())
+}
+
 pub(crate) fn scaling(instance: &Instance) -> Result<()> {
     let app = App::create(instance, "unscaled")?;
     refused(app.landfall(&["ps:scale", "web=1"]), &["process type web", "nothing was deployed", "git push landfall main"])?;
