@@ -63,6 +63,12 @@ pub enum StoreError {
         /// Who.
         email: String,
     },
+    /// The host name is this app's already.
+    #[error("the domain {hostname} is already added to this app")]
+    DomainExists {
+        /// The name.
+        hostname: Hostname,
+    },
     /// The host name is another app's.
     #[error("the domain {hostname} is already in use by another app")]
     DomainTaken {
@@ -228,6 +234,7 @@ impl StoreError {
             Self::KeyTaken { .. } => "key_taken",
             Self::BadKey { .. } => "bad_key",
             Self::CollaboratorExists { .. } => "collaborator_exists",
+            Self::DomainExists { .. } => "domain_exists",
             Self::DomainTaken { .. } => "domain_taken",
             Self::DomainReserved { .. } => "domain_reserved",
             Self::DomainBuiltIn { .. } => "domain_built_in",
@@ -259,7 +266,7 @@ impl StoreError {
             Self::NotFound { what: "release" } => "see the releases: landfall releases",
             Self::NotFound { what: "build" } => "see the builds: landfall builds",
             Self::NotFound { what: "slug" } => "its id is in: landfall releases:info --json",
-            Self::NotFound { what: "domain" } => "see the domains: landfall domains",
+            Self::NotFound { what: "domain" } | Self::DomainExists { .. } => "see the domains: landfall domains",
             Self::NotFound { what: "key" } => "see your keys: landfall keys",
             Self::NotFound { what: "account" } => "they need an account on this server first: its administrator makes it",
             Self::NotFound { what: "collaborator" } => "see who works on the app: GET /apps/{app}/collaborators",

@@ -137,6 +137,14 @@ impl Store {
         // One at a time over all apps: a wildcard and a name under it are no unique key.
         db::counter_next(&mut tx, "domain").await?;
         let locked = releases::lock(&mut tx, scope.app).await?;
+        let own = sqlx::query("SELECT id FROM domains WHERE app_id = $1 AND hostname = $2")
+            .bind(scope.app.to_string())
+            .bind(hostname.as_str())
+            .fetch_optional(&mut *tx)
+            .await?;
+        if own.is_some() {
+            return Err(StoreError::DomainExists { hostname: hostname.clone() });
+        }
         let others =
             sqlx::query("SELECT d.hostname FROM domains d JOIN apps p ON p.id = d.app_id WHERE p.owner_id <> $1 AND d.kind = 'custom'")
                 .bind(locked.owner().to_string())

@@ -369,6 +369,7 @@ async fn domains(test: TestStore) {
     let (mine, yours) = (app(store, &me, "blog").await, app(store, &you, "shop").await);
     let name = |text: &str| text.parse::<Hostname>().unwrap();
     store.domain_add(&mine, &name("www.example.com")).await.unwrap();
+    assert_eq!(store.domain_add(&mine, &name("www.example.com")).await.unwrap_err().code(), "domain_exists");
     for taken in ["www.example.com", "*.example.com"] {
         assert_eq!(store.domain_add(&yours, &name(taken)).await.unwrap_err().code(), "domain_taken", "{taken}");
     }

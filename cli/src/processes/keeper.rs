@@ -105,7 +105,7 @@ pub(crate) fn stop(config: &Config) -> Result<bool> {
 }
 
 /// Stops our own processes, in order. Dynos and their shims are not ours to stop here.
-fn stop_supervised(config: &Config) -> Result<bool> {
+pub(crate) fn stop_supervised(config: &Config) -> Result<bool> {
     let stop = |name: &str| {
         Note::of(&config.run_dir, name)
             .stop(STOP_GRACE * 3)

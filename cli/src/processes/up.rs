@@ -41,8 +41,11 @@ pub(crate) fn up(arg: &ConfigArg, own_supervisor: bool) -> Result<()> {
 
 fn bring_up(arg: &ConfigArg, config: &Config, keeper: &Keeper) -> Result<()> {
     make_folders(config)?;
+    let _alone = one_at_a_time(config)?;
     if !keeper.runs() {
         machine_is_fit(config)?;
+        // Whose supervisor was killed serve on, and have the ports.
+        keeper::stop_supervised(config)?;
         for (name, address) in
             [("api.listen", config.api.listen), ("ssh.listen", config.ssh.listen), ("router.listen", config.router.listen)]
         {
@@ -63,6 +66,13 @@ fn bring_up(arg: &ConfigArg, config: &Config, keeper: &Keeper) -> Result<()> {
 pub(crate) fn prepare(arg: &ConfigArg) -> Result<()> {
     need_root("prepare")?;
     make_folders(&Config::load(arg)?)
+}
+
+/// Two at once would each start what the other has not started yet. Held until it is closed; a folder that is root's alone is the lock.
+fn one_at_a_time(config: &Config) -> Result<fs::File> {
+    let folder = config.data_dir.join("agent");
+    let lock = || fs::File::open(&folder).and_then(|open| open.lock().map(|()| open));
+    lock().map_err(|error| CliError::io(format!("locking {}", folder.display()), error, "landfall up"))
 }
 
 /// Says all that is missing at once, before anything is started. A full disk is no reason: apps that are there can still be served.

@@ -27,6 +27,29 @@ pub(crate) fn down_leaves_nothing_and_up_brings_all_back() -> Result<()> {
     Ok(())
 }
 
+/// What it kept serves on; the next `up` puts another in its place. Two at once are one.
+pub(crate) fn a_killed_supervisor_is_followed_by_another() -> Result<()> {
+    let instance = Instance::start(&Options::default())?;
+    let app = App::hello(&instance, "orphan")?;
+    let dyno = app.json(&["ps", "--json"])?[0]["id"].clone();
+    let kept = || ["agent", "router", "server"].into_iter().map(|role| instance.pid(role)).collect::<Result<Vec<_>>>();
+    let before = kept()?;
+    let supervisor = rustix::process::Pid::from_raw(instance.pid("supervisor")?).context("a pid")?;
+    rustix::process::kill_process(supervisor, rustix::process::Signal::KILL)?;
+    app.answers(200)?;
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| instance.landfall(&["up"]).ok());
+        instance.landfall(&["up"]).ok()?;
+        other.join().map_err(|_| anyhow::anyhow!("the other up failed"))?
+    })?;
+    let after = kept()?;
+    ensure!(before.iter().all(|pid| !after.contains(pid)), "{before:?} {after:?}");
+    app.answers(200)?;
+    ensure!(app.json(&["ps", "--json"])?[0]["id"] == dyno);
+    instance.kill("server")?;
+    instance.api_answers()
+}
+
 pub(crate) fn killed_processes_cost_no_request() -> Result<()> {
     let instance = Instance::start(&Options::default())?;
     let app = App::hello(&instance, "stoic")?;

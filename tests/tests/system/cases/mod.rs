@@ -119,6 +119,7 @@ pub(crate) const HASTE: &[(&str, &str)] = &[("dyno.boot_seconds", "4"), ("dyno.s
 
 pub(crate) const OWN: &[OwnCase] = &[
     ("down_leaves_nothing_and_up_brings_all_back", faults::down_leaves_nothing_and_up_brings_all_back),
+    ("a_killed_supervisor_is_followed_by_another", faults::a_killed_supervisor_is_followed_by_another),
     ("killed_processes_cost_no_request", faults::killed_processes_cost_no_request),
     ("killed_server_during_a_build", faults::killed_server_during_a_build),
     ("a_new_server_asks_no_first_check_again", health::a_new_server_asks_no_first_check_again),
