@@ -189,7 +189,7 @@ fn refusal(api: &str, status: u16, text: &str, request: Option<&str>) -> CliErro
         _ => message.clone(),
     };
     match status {
-        401 => CliError::new(message, "landfall login"),
+        401 if !told => CliError::new(message, "landfall login"),
         429 => CliError::new(message, "wait a minute and repeat the command"),
         502..=504 => CliError::new(named, "repeat the command in a minute; on the server: landfall doctor"),
         500.. => CliError::new(named, "landfall doctor, or ask the operator to look at the server's log"),
