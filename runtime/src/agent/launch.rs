@@ -122,15 +122,16 @@ async fn create(core: &Arc<Core>, record: &Record, plan: Plan) -> Result<()> {
     let (core_of_work, record_of_work) = (core.clone(), record.clone());
     failpoint("agent.start.reserved");
     tokio::task::spawn_blocking(cgroup::wait_for_moves);
-    // Meanwhile: it is known before the first program of the container runs (rule S12).
     let (store, layers) = (core.store.clone(), plan.layers.clone());
-    let intact = blocking(move || store.check(&layers));
     let config_file = blocking(move || describe(&core_of_work, &record_of_work, ip, plan)).await?;
     failpoint("agent.start.described");
-    // Both at once: neither needs the other, and each is a process to wait for.
+    // All at once, what takes longest first: each is a process or a thread to wait for, and none needs another.
+    let shim = shim::spawn(&core.config, &config_file)?;
+    // It is known before the first program of the container runs (rule S12).
+    let intact = blocking(move || store.check(&layers));
     let config = core.config.clone();
     let place = net::Place { address: ip, port: record.port };
-    let (launched, admitted) = tokio::join!(shim::launch(&core.config, &config_file), blocking(move || net::admit(&config, place)));
+    let (launched, admitted) = tokio::join!(shim::created(&core.config, shim), blocking(move || net::admit(&config, place)));
     let launched = launched?;
     admitted?;
     failpoint("agent.start.created");

@@ -9,7 +9,7 @@ use landfall_runtime_wire::agent::FaultCode;
 use landfall_runtime_wire::shim::{Launched, ShimEvent, ShimRequest};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::UnixStream;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::config::AgentConfig;
 use crate::fault::{Doing as _, Result, fault, fault_hint};
@@ -23,12 +23,15 @@ pub(super) fn socket(config: &AgentConfig, id: &ContainerId) -> PathBuf {
     config.container_run_dir(id.as_str()).join("s")
 }
 
-/// Runs `landfall-shim CONFIG`: the container is created when this returns, and waits for [`ShimRequest::Start`].
-pub(super) async fn launch(config: &AgentConfig, shim_config: &Path) -> Result<Launched> {
+/// Starts `landfall-shim CONFIG`, which creates the container; see [`created`].
+pub(super) fn spawn(config: &AgentConfig, shim_config: &Path) -> Result<Child> {
+    command(config, &[shim_config.as_os_str()]).stdout(Stdio::piped()).spawn().map_err(|error| missing(config, &error))
+}
+
+/// Waits for what [`spawn`] started: the container is created when this returns, and waits for [`ShimRequest::Start`].
+pub(super) async fn created(config: &AgentConfig, mut child: Child) -> Result<Launched> {
     let deadline = config.limits.create_timeout;
     let work = async {
-        let mut child =
-            command(config, &[shim_config.as_os_str()]).stdout(Stdio::piped()).spawn().map_err(|error| missing(config, &error))?;
         let mut line = String::new();
         if let Some(stdout) = child.stdout.take() {
             BufReader::new(stdout).read_line(&mut line).await.doing("reading the shim's answer")?;

@@ -11,7 +11,7 @@ use landfall_tests::{Instance, Run};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::table::{Table, median, ms};
+use crate::table::{Table, middle_half, ms};
 
 /// Many: the kernel makes whoever moves a process to a cgroup wait in steps of 5 ms.
 const ROUNDS: usize = 41;
@@ -36,7 +36,7 @@ pub(crate) fn start_against_peers(instance: &Instance, table: &mut Table) -> Res
         runc.push(bundle.run("runc")?);
     }
     runtime.block_on(agent.remove(&model.id))?;
-    let (ours, crun, runc) = (median(ours), median(crun), median(runc));
+    let (ours, crun, runc) = (middle_half(ours), middle_half(crun), middle_half(runc));
     let ratio = |peer: Duration| format!("{:.2}× {}", ours.as_secs_f64() / peer.as_secs_f64(), ms(peer));
     table.row(
         "container start to exit (network, overlay, log included)",

@@ -1,6 +1,6 @@
 //! `make bench`: what Landfall costs, measured on a Landfall of its own, as ratios where a peer is named, all in one run.
 //!
-//! These machines are shared: every number is a median of several, and a ratio is of things measured in turns.
+//! These machines are shared: every number is the middle of several, and a ratio is of things measured in turns.
 
 mod containers;
 mod deploys;

@@ -50,6 +50,13 @@ pub(crate) fn median(mut times: Vec<Duration>) -> Duration {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
+/// The mean of the middle half of many: of times that come in steps, where a middle one would jump from step to step.
+pub(crate) fn middle_half(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    let half = times.get(times.len() / 4..times.len() - times.len() / 4).unwrap_or_default();
+    half.iter().sum::<Duration>() / u32::try_from(half.len().max(1)).unwrap_or(u32::MAX)
+}
+
 /// `123 ms`.
 pub(crate) fn ms(time: Duration) -> String {
     format!("{} ms", time.as_millis())
