@@ -177,9 +177,10 @@ struct First {
 
 impl First {
     fn login(self, api: &str) -> Result<Login> {
-        let token = match is_refused(api, &self.token) {
-            true => token_by_password(&Client::open(Some(api))?, &self.email, &self.password)?,
-            false => self.token,
+        let token = if is_refused(api, &self.token) {
+            token_by_password(&Client::open(Some(api))?, &self.email, &self.password)?
+        } else {
+            self.token
         };
         Ok(Login { email: self.email, token })
     }
