@@ -525,6 +525,23 @@ pub(crate) struct ConfigArg {
     pub(crate) set: Vec<String>,
 }
 
+/// What scripts ask of the configuration.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum ConfigValue {
+    /// The name in the kernel and of the units.
+    Instance,
+    DataDir,
+    RunDir,
+    PlatformDomain,
+    /// Where the API listens, as a URL for this machine.
+    Api,
+    /// Where the router listens, as a URL for this machine.
+    Router,
+    /// Where git over SSH listens, as a URL for this machine.
+    Ssh,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::{Command, CommandFactory as _};
@@ -608,21 +625,4 @@ mod tests {
             }
         }
     }
-}
-
-/// What scripts ask of the configuration.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub(crate) enum ConfigValue {
-    /// The name in the kernel and of the units.
-    Instance,
-    DataDir,
-    RunDir,
-    PlatformDomain,
-    /// Where the API listens, as a URL for this machine.
-    Api,
-    /// Where the router listens, as a URL for this machine.
-    Router,
-    /// Where git over SSH listens, as a URL for this machine.
-    Ssh,
 }

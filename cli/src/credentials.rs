@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{CliError, Result};
 
@@ -29,6 +29,26 @@ pub(crate) struct Login {
     pub(crate) email: String,
     /// The API token.
     pub(crate) token: String,
+}
+
+/// The account made at a server's first start, as the server left it for whoever may read its data: `<data_dir>/admin.toml`.
+#[derive(serde::Deserialize)]
+pub(crate) struct FirstAccount {
+    /// Its address.
+    pub(crate) email: String,
+    /// Good until somebody changes it.
+    pub(crate) password: String,
+    /// Good until somebody logs out with it; empty for a moment of the first start.
+    pub(crate) token: String,
+}
+
+impl FirstAccount {
+    /// Reads the file. `next` is what to type when that fails.
+    pub(crate) fn of(data_dir: &Path, next: &str) -> Result<Self> {
+        let file = data_dir.join("admin.toml");
+        let text = fs::read_to_string(&file).map_err(|error| CliError::io(format!("reading {}", file.display()), error, next))?;
+        toml::from_str(&text).map_err(|error| CliError::io(format!("reading {}", file.display()), error, "sudo landfall up --restart"))
+    }
 }
 
 impl Credentials {

@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::args::{ConfigArg, ConfigValue, JsonArg};
 use crate::client::Client;
 use crate::config::Config;
+use crate::credentials::FirstAccount;
 use crate::error::{CliError, Result};
 use crate::output;
 use crate::processes::agent_config;
@@ -172,20 +173,9 @@ pub(crate) fn doctor(arg: &ConfigArg, json: JsonArg) -> Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The account made at the first start, for whoever may read its file.
-#[derive(serde::Deserialize)]
-struct First {
-    email: String,
-    password: String,
-}
-
 pub(crate) fn admin(arg: &ConfigArg) -> Result<()> {
     let config = Config::load(arg)?;
-    let file = config.data_dir.join("admin.toml");
-    let text = std::fs::read_to_string(&file)
-        .map_err(|error| CliError::io(format!("reading {}", file.display()), error, "sudo landfall admin   (on the server)"))?;
-    let first: First =
-        toml::from_str(&text).map_err(|error| CliError::io(format!("reading {}", file.display()), error, "sudo landfall up --restart"))?;
+    let first = FirstAccount::of(&config.data_dir, "sudo landfall admin   (on the server)")?;
     println!("Dashboard  {}/\nE-mail     {}\nPassword   {}", config.api_url(), first.email, first.password);
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::args::ConfigArg;
 use crate::client::Client;
 use crate::commands::{teach_git, token_by_password};
 use crate::config::Config;
-use crate::credentials::{Credentials, Login};
+use crate::credentials::{Credentials, FirstAccount, Login};
 use crate::error::{CliError, Result};
 
 /// A slow machine may take its time; what ends before it answers is told sooner.
@@ -167,36 +167,28 @@ fn is_refused(api: &str, token: &str) -> bool {
     asked.is_ok_and(|answer| answer.status() == http::StatusCode::UNAUTHORIZED)
 }
 
-/// The account made at first boot, as the server left it. Its token is the first login's; after a logout only the password is good.
-#[derive(serde::Deserialize)]
-struct First {
-    email: String,
-    password: String,
-    token: String,
-}
-
-impl First {
-    fn login(self, api: &str) -> Result<Login> {
-        let token = if is_refused(api, &self.token) {
-            token_by_password(&Client::open(Some(api))?, &self.email, &self.password)?
-        } else {
-            self.token
-        };
-        Ok(Login { email: self.email, token })
-    }
+/// A login of the first account. Its token is the first login's; after a logout only the password is good.
+fn first_login(api: &str, first: FirstAccount) -> Result<Login> {
+    let token = if is_refused(api, &first.token) {
+        token_by_password(&Client::open(Some(api))?, &first.email, &first.password)?
+    } else {
+        first.token
+    };
+    Ok(Login { email: first.email, token })
 }
 
 /// Logs root in as the administrator made at first boot, unless somebody is logged in already.
 fn log_in_here(config: &Config) -> Result<()> {
     let api = format!("http://{}", config.api.listen);
-    let file = config.data_dir.join("admin.toml");
-    let Ok(text) = fs::read_to_string(&file) else { return Ok(()) };
-    let first: First =
-        toml::from_str(&text).map_err(|error| CliError::io(format!("reading {}", file.display()), error, "landfall login"))?;
+    // Whoever removed the file wants no login from it.
+    if !config.data_dir.join("admin.toml").exists() {
+        return Ok(());
+    }
+    let first = FirstAccount::of(&config.data_dir, "landfall login")?;
     let mut credentials = Credentials::load()?;
     if credentials.servers.get(&api).is_none_or(|there| is_refused(&api, &there.token)) {
         credentials.default.get_or_insert_with(|| api.clone());
-        credentials.servers.insert(api.clone(), first.login(&api)?);
+        credentials.servers.insert(api.clone(), first_login(&api, first)?);
         credentials.save()?;
         teach_git(&api);
     }
